@@ -1,7 +1,7 @@
 """What all tests share: where data lies, what may be missing, and Hypothesis's profiles.
 
-A test that needs the shared data, torch or a GPU is skipped where that is missing, with the reason. Where the environment
-variable ``HCSIM_REQUIRE`` names it (``shared``, ``live``, ``gpu``, separated by commas) the test fails instead.
+A test that needs the shared data, torch or a GPU is skipped where that is missing, with the reason. Where the
+environment variable ``HCSIM_REQUIRE`` names it (``shared``, ``live``, ``gpu``, separated by commas) the test fails.
 """
 
 from __future__ import annotations
