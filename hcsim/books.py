@@ -1,0 +1,120 @@
+"""The columns of the run's state: written by State alone, read by views and plans."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from enum import IntEnum
+
+from hcsim.actions import Allocation
+from hcsim.capacity import POPCOUNT, Capacity
+from hcsim.constraints import Demands, Rule, demands
+from hcsim.model import Fleet, InputError, Jobs
+from hcsim.perf import Perf
+from hcsim.queue import WAITING, KeyedQueue, Queue
+
+
+class Status(IntEnum):
+    """Where a job is in its life."""
+
+    NEW = 0  # has not arrived
+    WAITING = WAITING
+    PLACED = 2  # holds its GPUs, has not started: nodes boot, GPUs drain, data is staged
+    RUNNING = 3
+    DRAINING = 4  # writes a checkpoint; its GPUs may be claimed, but not used yet
+    HELD = 5  # left the queue until a time
+    FINISHED = 6
+    REJECTED = 7
+
+
+class NodeState(IntEnum):
+    OFF = 0
+    UP = 1
+    BOOTING = 2
+    DOWN = 3
+
+
+class Books:
+    """State as columns. Row j of a job column is job j; true run times and future arrivals are not here.
+
+    Static job columns are read-only memory views: indexing one gives a plain Python number.
+    """
+
+    def __init__(self, fleet: Fleet, jobs: Jobs, perf: Perf, estimate_s: memoryview | None, seed: int) -> None:
+        n = len(jobs)
+        self.fleet = fleet
+        self.perf = perf
+        self.seed = seed
+        self.now = 0.0
+        self.decision = 0
+        self.demands: Demands = demands(jobs, fleet)
+        self.job_class = self.demands.job_class
+        self._static = self.demands.rules
+        sizes = set(self.demands.gpus)
+        self.capacity = Capacity(fleet, sizes, track_host=any(self.demands.cpus) or any(self.demands.ram_bytes))
+        self.pool_speed = perf.of_pools(fleet)
+        self.price_usd = [p.usd_per_gpu_h for p in fleet.pools]
+        self.node_state = bytearray(NodeState.OFF if fleet.pools[p].elastic else NodeState.UP for p in fleet.node_pool)
+        # what is known of each job
+        self.id = memoryview(jobs.id)
+        self.arrival_s = memoryview(jobs.arrival_s)
+        self.gpus = memoryview(jobs.gpus)
+        self.milli = memoryview(jobs.gpu_milli)
+        self.min_gpus = memoryview(jobs.min_gpus)
+        self.max_gpus = memoryview(jobs.max_gpus)
+        self.tenant = memoryview(jobs.tenant)
+        self.priority = memoryview(jobs.priority)
+        self.deadline_s = memoryview(jobs.deadline_s)
+        self.dataset_bytes = memoryview(jobs.dataset_bytes)
+        self.dataset_site = memoryview(jobs.dataset_site)
+        self.dataset_sites = jobs.dataset_sites
+        self.estimate_s = estimate_s
+        # what has become of it
+        self.status = bytearray(n)
+        self.since_s = array("d", bytes(8 * n))  # when its status last changed
+        self.attained_gpu_s = array("d", bytes(8 * n))  # GPU-seconds of earlier runs
+        self.progress_s = array("d", bytes(8 * n))  # reference seconds of work that is safe
+        self.claims: dict[int, Allocation] = {}  # job -> GPUs it holds or will hold, in the order of placement
+        self.queue = Queue(self.job_class, self.status)
+        self.keyed: dict[Callable[[int], float], KeyedQueue] = {}
+
+    def gpus_held(self, allocation: Allocation) -> float:
+        """GPUs of an allocation; a share of a GPU counts as its milli-GPU."""
+        return sum(mask.bit_count() * milli for _, mask, milli in allocation) / 1000.0
+
+    def rate(self, job: int, allocation: Allocation) -> float:
+        """Reference seconds of work that a job does per second there."""
+        p = self.capacity.pool_of[allocation[0][0]]
+        return self.perf.rate(self.pool_speed[p], self.gpus[job], self.capacity.size[p], allocation)
+
+    def rule(self, job: int, allocation: Allocation, gpus: int = 0) -> Rule:
+        """The first hard rule, capacity aside, that bars a job from an allocation (``gpus``: the size it resizes to).
+
+        Raises:
+            InputError: a node that does not exist.
+        """
+        capacity, c = self.capacity, self.job_class[job]
+        if len(allocation) == 1 and not gpus:  # the common case, by table
+            node, mask, milli = allocation[0]
+            static = self._static[c][capacity.pool_of[node]]
+            if not static and milli == self.demands.milli[c] and POPCOUNT[mask] == self.demands.gpus[c]:
+                return Rule.OK
+        if not allocation:
+            return Rule.CAPACITY
+        p = -1
+        held = 0
+        for node, mask, milli in allocation:
+            if not 0 <= node < len(capacity.pool_of):
+                raise InputError(f"node {node} does not exist, expected 0 to {len(capacity.pool_of) - 1}")
+            if p >= 0 and capacity.pool_of[node] != p:
+                return Rule.GANG  # a gang stays within one pool: the interconnect ends there
+            p = capacity.pool_of[node]
+            if milli != self.milli[job] or mask >> capacity.size[p] or mask <= 0:
+                return Rule.GANG
+            held += mask.bit_count()
+        static = self.demands.rules[c][p]
+        if static:
+            return Rule(static)
+        if held != (gpus or self.gpus[job]) or len({part[0] for part in allocation}) != len(allocation):
+            return Rule.GANG
+        return Rule.OK

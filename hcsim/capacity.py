@@ -1,0 +1,284 @@
+"""Which GPUs can be claimed, indexed so that a question costs the same on a hundred nodes or a hundred thousand.
+
+For every per-node demand g that occurs, each pool keeps a heap of nodes that had at least g claimable GPUs. Entries are
+invalidated lazily: a node whose count has dropped stays until it surfaces. So the first node that fits is the top of
+one heap, a claim costs nothing but the count, and a release pushes the node into the heaps that it newly qualifies for.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from hcsim.actions import Allocation
+from hcsim.model import Fleet
+
+#: Number of set bits of a GPU mask (at most 16 GPUs on a node).
+POPCOUNT = bytes(mask.bit_count() for mask in range(1 << 16))
+
+
+def lowest_bits(mask: int, count: int) -> int:
+    """The ``count`` lowest set bits of ``mask``."""
+    taken = 0
+    while count:
+        bit = mask & -mask
+        taken |= bit
+        mask ^= bit
+        count -= 1
+    return taken
+
+
+_LOWEST8 = [[lowest_bits(mask, g) if g <= mask.bit_count() else 0 for g in range(9)] for mask in range(256)]
+
+
+class Capacity:
+    """Claimable GPUs per node. A node that is off or down has none; off nodes of rented pools wait in ``spare``."""
+
+    def __init__(self, fleet: Fleet, sizes: set[int], *, track_host: bool = False) -> None:
+        """``sizes``: the gang sizes that will be asked for; ``track_host``: whether any job asks for CPUs or RAM."""
+        pools = fleet.pools
+        self.pool_of = fleet.node_pool
+        self.size = [p.gpus_per_node for p in pools]
+        self.first = fleet.first_node
+        self.free = [0 if pools[p].elastic else pools[p].gpus_per_node for p in self.pool_of]
+        self.mask = [(1 << n) - 1 for n in self.free]
+        self.off = bytearray(1 if pools[p].elastic else 0 for p in self.pool_of)
+        self.spare = [list(range(self.first[p], self.first[p + 1])) if pools[p].elastic else [] for p in range(len(pools))]
+        self.full = [0 if p.elastic else p.nodes for p in pools]
+        self.quota = [fleet.sites[s].quota_gpus for s in fleet.pool_site]
+        self.site_of_pool = fleet.pool_site
+        self.rented = [0] * len(fleet.sites)  # GPUs of rented nodes that are on, per site
+        self.shared: list[dict[tuple[int, int], int]] = [{} for _ in pools]  # (node, gpu) -> free milli-GPU
+        self.track_host = track_host
+        self.cpus = [pools[p].cpus_per_node or float("inf") for p in self.pool_of] if track_host else []
+        self.ram = [pools[p].ram_bytes_per_node or float("inf") for p in self.pool_of] if track_host else []
+        # closed[scope]: demand classes known not to fit in that set of pools; openers[pool]: what a release re-opens
+        self.closed: dict[tuple[int, ...], set[int]] = {}
+        self.openers: list[dict[tuple[tuple[int, ...], int], int]] = [{} for _ in pools]
+        self.levels: list[dict[int, tuple[list[int], bytearray]]] = [{} for _ in pools]
+        self._exact: dict[int, list[list[int]]] = {}  # pool -> heap of nodes per exact free count, once asked for
+        self._steps: list[list[list[tuple[list[int], bytearray, int]]]] = [[] for _ in pools]
+        for p, size in enumerate(self.size):
+            for g in {min(g, size) for g in sizes} | {size}:
+                self._add_level(p, g)
+
+    def _add_level(self, p: int, g: int) -> None:
+        """Start to keep a heap of the nodes of pool ``p`` with at least ``g`` claimable GPUs."""
+        first, size = self.first[p], self.size[p]
+        listed = bytearray(1 if self.free[n] >= g else 0 for n in range(first, self.first[p + 1]))
+        self.levels[p][g] = ([first + i for i, yes in enumerate(listed) if yes], listed)
+        # steps[old * 17 + new]: the heaps that a node enters when its count rises from old to new
+        self._steps[p] = [
+            [(*self.levels[p][k], first) for k in sorted(self.levels[p]) if old < k <= new]
+            for old in range(size + 1)
+            for new in range(17)
+        ]
+
+    # -- questions ---------------------------------------------------------------------------------------------------
+
+    def first_fit(self, p: int, g: int) -> int:
+        """The lowest-numbered node of pool ``p`` with ``g`` claimable GPUs; an off node when no node that is on has
+        them; -1 when there is none."""
+        if g not in self.levels[p]:
+            self._add_level(p, g)
+        heap, listed = self.levels[p][g]
+        free, first = self.free, self.first[p]
+        while heap:
+            node = heap[0]
+            if free[node] >= g:
+                return node
+            listed[heappop(heap) - first] = 0
+        return self.next_spare(p)
+
+    def best_fit(self, p: int, g: int) -> int:
+        """The lowest-numbered node among those of pool ``p`` with the fewest claimable GPUs that still fit ``g``."""
+        free, first = self.free, self.first[p]
+        heaps = self._exact.get(p)
+        if heaps is None:
+            heaps = self._exact[p] = [[] for _ in range(self.size[p] + 1)]
+            for node in range(first, self.first[p + 1]):
+                heaps[free[node]].append(node)
+        for count in range(g, self.size[p] + 1):
+            heap = heaps[count]
+            while heap:
+                node = heap[0]
+                if free[node] == count:
+                    return node
+                heappop(heap)
+        return self.next_spare(p)
+
+    def full_nodes(self, p: int, count: int) -> list[int]:
+        """The first ``count`` nodes of pool ``p`` whose GPUs are all claimable, spare ones last; [] if too few."""
+        if self.full[p] + self.spare_allowed(p) < count:
+            return []
+        size, first = self.size[p], self.first[p]
+        heap, listed = self.levels[p][size]
+        found: list[int] = []
+        while heap and len(found) < count:
+            node = heappop(heap)
+            if self.free[node] >= size:
+                found.append(node)
+            else:
+                listed[node - first] = 0
+        for node in found:
+            heappush(heap, node)
+        if len(found) < count:
+            off = [n for n in self.spare[p] if self.off[n]]
+            found += sorted(off)[: count - len(found)]
+        return found if len(found) == count else []
+
+    def next_spare(self, p: int) -> int:
+        """An off node of pool ``p`` that could be rented within the site's quota; -1 when there is none."""
+        spare, off = self.spare[p], self.off
+        while spare and not off[spare[0]]:
+            heappop(spare)
+        return spare[0] if spare and self.spare_allowed(p) > 0 else -1
+
+    def spare_allowed(self, p: int) -> int:
+        """How many more nodes of pool ``p`` may be rented."""
+        if not self.spare[p]:
+            return 0
+        quota = self.quota[p]
+        if quota is None:
+            return len(self.spare[p])
+        return min(len(self.spare[p]), (quota - self.rented[self.site_of_pool[p]]) // self.size[p])
+
+    def lowest(self, node: int, g: int) -> int:
+        """Mask of the ``g`` lowest claimable GPUs of a node; a spare node has them all."""
+        mask = self.mask[node] or (((1 << self.size[self.pool_of[node]]) - 1) if self.off[node] else 0)
+        return _LOWEST8[mask][g] if mask < 256 else lowest_bits(mask, g)
+
+    def holds(self, allocation: Allocation) -> bool:
+        """Whether every GPU of an allocation can be claimed now."""
+        for node, mask, milli in allocation:
+            if self.off[node]:
+                if self.spare_allowed(self.pool_of[node]) < 1:
+                    return False
+                continue
+            if milli == 1000:
+                if self.mask[node] & mask != mask:
+                    return False
+            elif not self.mask[node] & mask:
+                gpu = mask.bit_length() - 1
+                if self.shared[self.pool_of[node]].get((node, gpu), 0) < milli:
+                    return False
+        return True
+
+    # -- changes -----------------------------------------------------------------------------------------------------
+
+    def take(self, allocation: Allocation) -> None:
+        """Claim an allocation that :meth:`holds`; off nodes are opened."""
+        for node, mask, milli in allocation:
+            if self.off[node]:
+                self.open(node)
+            p = self.pool_of[node]
+            if milli != 1000:
+                gpu = mask.bit_length() - 1
+                if not self.mask[node] & mask:
+                    self.shared[p][node, gpu] -= milli
+                    continue
+                self.shared[p][node, gpu] = 1000 - milli
+            free = self.free[node]
+            if free == self.size[p]:
+                self.full[p] -= 1
+            self.mask[node] ^= mask
+            self.free[node] = left = free - POPCOUNT[mask]
+            if self._exact:
+                self._list_exact(node, left)
+
+    def give(self, allocation: Allocation) -> None:
+        """Return the GPUs of an allocation."""
+        for node, mask, milli in allocation:
+            p = self.pool_of[node]
+            if milli != 1000:
+                gpu = mask.bit_length() - 1
+                left = self.shared[p][node, gpu] + milli
+                if left < 1000:
+                    self.shared[p][node, gpu] = left
+                    if self.openers[p]:
+                        self._reopen(p, 1)
+                    continue
+                del self.shared[p][node, gpu]
+            self.mask[node] |= mask
+            # _rise, inlined: this is the hottest line of a run
+            old = self.free[node]
+            self.free[node] = new = old + POPCOUNT[mask]
+            for heap, listed, first in self._steps[p][old * 17 + new]:
+                if not listed[node - first]:
+                    listed[node - first] = 1
+                    heappush(heap, node)
+            if new == self.size[p]:
+                self.full[p] += 1
+            if self._exact:
+                self._list_exact(node, new)
+            if self.openers[p]:
+                self._reopen(p, new)
+
+    def _rise(self, p: int, node: int) -> None:
+        """A node has all its GPUs from now: list it where it qualifies, re-open the classes that it may hold."""
+        size = self.size[p]
+        self.mask[node] = (1 << size) - 1
+        self.free[node] = size
+        self.full[p] += 1
+        for heap, listed, first in self._steps[p][size]:
+            if not listed[node - first]:
+                listed[node - first] = 1
+                heappush(heap, node)
+        if self._exact:
+            self._list_exact(node, size)
+        if self.openers[p]:
+            self._reopen(p, size)
+
+    def _list_exact(self, node: int, count: int) -> None:
+        heaps = self._exact.get(self.pool_of[node])
+        if heaps is not None and count:
+            heap = heaps[count]
+            heappush(heap, node)
+            if len(heap) > 4096 and len(heap) > 4 * len(self.free):  # drop duplicates and stale entries
+                heap[:] = sorted({n for n in heap if self.free[n] == count})
+
+    def open(self, node: int) -> None:
+        """A spare node can be claimed from now on (it boots)."""
+        p = self.pool_of[node]
+        self.off[node] = 0
+        if self.spare[p] and self.spare[p][0] == node:
+            heappop(self.spare[p])
+        else:
+            self.spare[p].remove(node)
+            self.spare[p].sort()
+        self.rented[self.site_of_pool[p]] += self.size[p]
+        self._rise(p, node)
+
+    def close(self, node: int, *, spare: bool) -> None:
+        """A node goes down, or off when ``spare``: nothing of it can be claimed."""
+        p = self.pool_of[node]
+        if self.free[node] == self.size[p]:
+            self.full[p] -= 1
+        for gpu in [key for key in self.shared[p] if key[0] == node]:
+            del self.shared[p][gpu]
+        self.free[node] = 0
+        self.mask[node] = 0
+        if spare and not self.off[node]:
+            self.off[node] = 1
+            heappush(self.spare[p], node)
+            self.rented[self.site_of_pool[p]] -= self.size[p]
+            for other in range(len(self.size)):  # quota may have been what kept a sibling pool shut
+                if self.site_of_pool[other] == self.site_of_pool[p] and self.openers[other]:
+                    self._reopen(other, 16)
+
+    def restore(self, node: int) -> None:
+        """A repaired node can be claimed again."""
+        self._rise(self.pool_of[node], node)
+
+    # -- classes that do not fit -------------------------------------------------------------------------------------
+
+    def shut(self, scope: tuple[int, ...], demand_class: int, need: int) -> None:
+        """Remember that a class does not fit anywhere in ``scope`` until GPUs come free there."""
+        self.closed.setdefault(scope, set()).add(demand_class)
+        for p in scope:
+            self.openers[p][scope, demand_class] = min(need, self.size[p])
+
+    def _reopen(self, p: int, free: int) -> None:
+        openers = self.openers[p]
+        for key in [key for key, need in openers.items() if need <= free]:
+            del openers[key]
+            self.closed[key[0]].discard(key[1])

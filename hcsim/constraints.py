@@ -1,0 +1,131 @@
+"""Hard rules, vectorised over (demand class, pool). The framework enforces them; a strategy cannot break them.
+
+Jobs that ask for the same thing form one demand class, so that a rule is evaluated once per class and pool and a long
+queue costs no more than its number of distinct demands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hcsim.model import Fleet, InputError, Jobs, nearest
+
+
+class Rule(IntEnum):
+    """Why a placement is refused. The first rule that fails, in this order, is the one that is logged."""
+
+    OK = 0
+    RESIDENCY = 1  # the site's jurisdiction is not one of the job's
+    GPU_TYPE = 2  # the job does not run on this GPU type
+    GPU_MEMORY = 3  # the job needs more memory than the GPU has
+    HOST = 4  # more CPUs or RAM than a node has
+    GANG = 5  # the pool could not hold the gang even when empty, or the allocation is not the gang asked for
+    DATA = 6  # no link carries the job's dataset there
+    CAPACITY = 7  # GPUs that are taken, off or down
+    QUOTA = 8  # the site's quota of rented GPUs
+    STATUS = 9  # the job or node is not in a state in which this can be done
+
+
+_CLASS_COLUMNS = ("gpus", "gpu_milli", "gpu_memory_bytes", "cpus", "ram_bytes", "gpu_type", "residency")
+
+
+@dataclass(frozen=True)
+class Demands:
+    """The distinct demands of a workload and which pools may serve each.
+
+    ``job_class[j]`` is the class of job j; ``rules[c][p]`` the first :class:`Rule` that bars class c from pool p
+    (0: none); ``pools[c]`` the pools left, in fleet order; the other columns have one row per class.
+    """
+
+    job_class: list[int]
+    gpus: list[int]
+    milli: list[int]
+    cpus: list[float]
+    ram_bytes: list[float]
+    rules: list[bytes]
+    pools: list[tuple[int, ...]]
+
+    def __len__(self) -> int:
+        return len(self.gpus)
+
+
+def demands(jobs: Jobs, fleet: Fleet) -> Demands:
+    """Group jobs into demand classes and evaluate the static rules on every pool.
+
+    Raises:
+        InputError: a dataset site that the fleet does not have.
+    """
+    code = np.zeros(len(jobs), np.int64)
+    for name in (*_CLASS_COLUMNS, "dataset_site"):
+        column = getattr(jobs, name)
+        if len(column) and (column != column[0]).any():
+            values, inverse = np.unique(column, return_inverse=True)
+            code = code * len(values) + inverse
+            if name != _CLASS_COLUMNS[0]:
+                code = np.unique(code, return_inverse=True)[1]
+    _, first, job_class = np.unique(code, return_index=True, return_inverse=True)
+    want = {name: getattr(jobs, name)[first] for name in (*_CLASS_COLUMNS, "dataset_site")}
+    rules = _static_rules(want, jobs, fleet)
+    return Demands(
+        job_class=job_class.tolist(),
+        gpus=want["gpus"].tolist(),
+        milli=want["gpu_milli"].tolist(),
+        cpus=want["cpus"].tolist(),
+        ram_bytes=want["ram_bytes"].tolist(),
+        rules=[row.tobytes() for row in rules],
+        pools=[tuple(np.flatnonzero(row == 0).tolist()) for row in rules],
+    )
+
+
+def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -> npt.NDArray[np.uint8]:
+    """First failing static rule, shape (classes, pools)."""
+    pools = fleet.pools
+    jurisdiction = [fleet.sites[s].jurisdiction for s in fleet.pool_site]
+    allowed = [set(names.split("|")) for names in jobs.residencies]
+    types = [set(names.split("|")) for names in jobs.gpu_types]
+    per_node = np.array([p.gpus_per_node for p in pools])
+    count = np.array([p.nodes for p in pools])
+    cpus = np.array([p.cpus_per_node or np.inf for p in pools])
+    ram = np.array([p.ram_bytes_per_node or np.inf for p in pools])
+    homes = [dataset_site(name, fleet) for name in jobs.dataset_sites]
+    rules = np.zeros((len(want["gpus"]), len(pools)), np.uint8)
+
+    def bar(rule: Rule, failed: npt.NDArray[np.bool_]) -> None:
+        rules[(rules == 0) & failed] = rule
+
+    by_residency = np.array([[j not in names for j in jurisdiction] for names in [*allowed, set(jurisdiction)]])
+    by_type = np.array([[p.gpu not in names for p in pools] for names in [*types, {p.gpu for p in pools}]])
+    by_data = np.array(
+        [
+            [s != home and (fleet.sites[home].name, fleet.sites[s].name) not in fleet._links for s in fleet.pool_site]
+            for home in homes
+        ]
+        + [[False] * len(pools)]
+    )
+    gpus = want["gpus"][:, None]
+    nodes_needed = -(-gpus // per_node)
+    bar(Rule.RESIDENCY, by_residency[want["residency"]])
+    bar(Rule.GPU_TYPE, by_type[want["gpu_type"]])
+    bar(Rule.GPU_MEMORY, want["gpu_memory_bytes"][:, None] > np.array([p.gpu_memory_bytes for p in pools]))
+    bar(Rule.HOST, (want["cpus"][:, None] > cpus * nodes_needed) | (want["ram_bytes"][:, None] > ram * nodes_needed))
+    bar(Rule.GANG, nodes_needed > count)
+    bar(Rule.DATA, by_data[want["dataset_site"]])
+    return rules
+
+
+def dataset_site(name: str, fleet: Fleet) -> int:
+    """The number of the site that a dataset lives at.
+
+    Raises:
+        InputError: the fleet has no such site.
+    """
+    if name not in fleet.site_names:
+        raise InputError(
+            f"dataset site '{name}' is not a site of fleet '{fleet.name}'; {nearest(name, fleet.site_names)}"
+        )
+    return fleet.site_names.index(name)

@@ -1,0 +1,76 @@
+"""How fast a job runs where: what a strategy may know about speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hcsim.actions import Allocation
+from hcsim.model import Fleet, InputError, nearest
+
+#: Training throughput relative to an A100 80 GB: MLPerf-style mixed precision averages, rounded; override in ``perf:``.
+RELATIVE_SPEED: dict[str, float] = {
+    "H200": 2.3,
+    "H100": 2.0,
+    "A100": 1.0,
+    "A10": 0.45,
+    "L4": 0.35,
+    "V100": 0.45,
+    "T4": 0.17,
+    "P100": 0.21,
+    "K80": 0.07,
+    "cpu": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Perf:
+    """Relative speed per GPU type times a placement-quality factor.
+
+    A gang that uses the fewest nodes it could runs at the GPU type's speed; on more nodes it runs at ``spread_factor``
+    times that (placement sensitivity, Tiresias, NSDI'19, sec. 2.2). An elastic job with k times its reference GPUs
+    runs ``k ** scaling`` times as fast.
+    """
+
+    speed: Mapping[str, float] = field(default_factory=dict)
+    spread_factor: float = 0.8
+    scaling: float = 0.9
+
+    def __post_init__(self) -> None:
+        for gpu, value in self.speed.items():
+            if not value > 0:
+                raise InputError(f"perf.speed.{gpu} is {value}, expected > 0")
+        if not 0 < self.spread_factor <= 1:
+            raise InputError(f"perf.spread_factor is {self.spread_factor}, expected in (0, 1]")
+
+    def of_pools(self, fleet: Fleet) -> list[float]:
+        """Speed of each pool's GPUs.
+
+        Raises:
+            InputError: a GPU type without a known speed.
+        """
+        known = {**RELATIVE_SPEED, **self.speed}
+        for pool in fleet.pools:
+            if pool.gpu not in known:
+                raise InputError(
+                    f"pool '{pool.name}': gpu '{pool.gpu}' has no speed, set perf.speed.{pool.gpu};"
+                    f" {nearest(pool.gpu, list(known))}"
+                )
+        return [known[pool.gpu] for pool in fleet.pools]
+
+    def rate(self, speed: float, gpus: int, per_node: int, allocation: Allocation) -> float:
+        """Reference seconds of work done per second.
+
+        Args:
+            speed: of the pool's GPU type.
+            gpus: the gang size that the job's duration refers to.
+            per_node: GPUs of a node of that pool.
+            allocation: where it runs.
+        """
+        if len(allocation) == 1:
+            mask = allocation[0][1]
+            held = mask.bit_count()
+            return speed if held == gpus else speed * (held / gpus) ** self.scaling
+        held = sum(mask.bit_count() for _, mask, _ in allocation)
+        rate = speed if held == gpus else speed * (held / gpus) ** self.scaling
+        return rate * self.spread_factor if len(allocation) > -(-held // per_node) else rate

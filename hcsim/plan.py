@@ -1,0 +1,265 @@
+"""A plan: what a strategy asks for, kept as a scratch ledger that sees what the plan has already taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from hcsim.actions import Action, Allocation, Verb
+from hcsim.books import Books, Status
+from hcsim.model import InputError
+from hcsim.queue import Queue
+
+_PLACE = int(Verb.PLACE)
+
+
+class Plan:
+    """Actions in the order in which they will be admitted.
+
+    ``place`` takes its GPUs and ``preempt`` gives them back at once, in the state's own index, so that ``fits``,
+    ``first_fit`` and the rest see the plan so far. Hard rules are advisory here and authoritative at admission.
+    """
+
+    __slots__ = ("_books", "_found", "_job", "_taken", "actions", "timers")
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self.actions: list[Action] = []
+        self.timers: list[float] | None = None
+        self._taken: set[int] = set()  # jobs that this plan has acted on
+        self._job = -1  # the job that was searched for last ...
+        self._found: Allocation | None = None  # ... and what was found, good until capacity changes
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def placeable(self, queue: Queue, pools: Sequence[int] | None = None) -> Iterable[int]:
+        """Jobs of ``queue`` in its order that fit somewhere now (in ``pools``, if given), found lazily.
+
+        A demand class that does not fit is skipped whole, until GPUs come free that might hold it.
+        """
+        scope = None if pools is None else tuple(pools)
+        job = queue.only()
+        if job < 0:
+            return self._placeable(queue, scope)
+        if job in self._taken or self._shut(self._books.job_class[job], scope):
+            return ()
+        return () if self._search(job, scope, best=False) is None else (job,)
+
+    def _shut(self, c: int, scope: tuple[int, ...] | None) -> bool:
+        books = self._books
+        return c in books.capacity.closed.get(books.demands.pools[c] if scope is None else scope, ())
+
+    def _placeable(self, queue: Queue, scope: tuple[int, ...] | None) -> Iterator[int]:
+        classes = [c for c in queue.counts if not self._shut(c, scope)]
+        if not classes:
+            return
+        jobs = queue.merged(classes, lambda c: self._shut(c, scope)) if len(classes) > 1 else queue.of_class(classes[0])
+        for job in jobs:
+            if job in self._taken:
+                continue
+            if self._search(job, scope, best=False) is not None:
+                yield job
+            elif len(classes) == 1:
+                return
+
+    def first_fit(self, job: int, pools: Sequence[int] | None = None) -> Allocation | None:
+        """GPUs for a job on the first node that fits, pools in the order given (default: all allowed, fleet order).
+
+        A gang larger than a node takes nodes that are entirely free, the remainder on the last. Nodes that are on come
+        before rented nodes that are off. None when it fits nowhere.
+        """
+        if job == self._job and pools is None:
+            return self._found
+        return self._search(job, pools, best=False)
+
+    def best_fit(self, job: int, pools: Sequence[int] | None = None) -> Allocation | None:
+        """Like :meth:`first_fit`, on the node with the fewest claimable GPUs that still fit, pool by pool."""
+        return self._search(job, pools, best=True)
+
+    def _search(self, job: int, pools: Sequence[int] | None, *, best: bool) -> Allocation | None:
+        books = self._books
+        c = books.job_class[job]
+        demands, capacity = books.demands, books.capacity
+        g = demands.gpus[c]
+        allowed = demands.pools[c]
+        scope = allowed
+        if pools is not None:
+            scope = tuple(pools)
+            allowed = tuple(p for p in scope if p in allowed)
+        found: Allocation | None = None
+        if demands.milli[c] != 1000 or capacity.track_host:
+            from hcsim.sharing import search
+
+            found = search(books, c, allowed, best=best)
+        else:
+            for p in allowed:
+                size = capacity.size[p]
+                if g <= size:
+                    node = capacity.best_fit(p, g) if best else capacity.first_fit(p, g)
+                    if node >= 0:
+                        found = ((node, capacity.lowest(node, g), 1000),)
+                        break
+                elif nodes := capacity.full_nodes(p, -(-g // size)):
+                    found = gang(books, nodes, g)
+                    break
+        if found is None:
+            capacity.shut(scope, c, g if demands.milli[c] == 1000 and not capacity.track_host else 1)
+        self._job = job if pools is None and not best else -1
+        self._found = found
+        return found
+
+    def fits(self, job: int, where: int | Allocation) -> bool:
+        """Whether a job could be placed there now, by every hard rule and what the plan has taken so far."""
+        allocation = self._allocation(job, where)
+        books = self._books
+        return bool(allocation) and books.rule(job, allocation) == 0 and books.capacity.holds(allocation)
+
+    # -- acting ------------------------------------------------------------------------------------------------------
+
+    def place(self, job: int, where: int | Allocation | None, lease_s: float = 0.0) -> bool:
+        """Start a waiting job on a node's first free GPUs or on chosen ones.
+
+        Returns whether the GPUs were there to take; when not, the request still stands and admission will refuse it.
+
+        Raises:
+            InputError: the job is not waiting, or this plan has acted on it already.
+        """
+        books = self._books
+        if books.status[job] != 1 or job in self._taken:  # WAITING
+            self._illegal("place", job)
+        if where is not None and where is self._found:  # just searched for, so it is there
+            held = True
+        else:
+            where = self._allocation(job, where)
+            held = books.capacity.holds(where)
+        self._taken.add(job)
+        self._changed()
+        if held:
+            books.capacity.take(where)  # type: ignore[arg-type]  # an allocation in either case
+        self.actions.append((_PLACE, job, where, lease_s, held))  # type: ignore[arg-type]
+        return held
+
+    def preempt(self, job: int, checkpoint: bool = True) -> None:
+        """Stop a job that holds GPUs and queue it again; its GPUs can be claimed by this plan at once."""
+        books = self._books
+        if job not in books.claims or books.status[job] == Status.DRAINING or job in self._taken:
+            self._illegal("preempt", job)
+        self._taken.add(job)
+        self._changed()
+        books.capacity.give(books.claims[job])
+        self.actions.append((Verb.PREEMPT, job, (), float(checkpoint), True))
+
+    def migrate(self, job: int, where: int | Allocation) -> bool:
+        """Checkpoint a running job and resume it there. Returns whether the GPUs were there to take."""
+        return self._move(Verb.MIGRATE, job, self._allocation(job, where))
+
+    def resize(self, job: int, where: Allocation) -> bool:
+        """Checkpoint an elastic job and resume it there with another number of GPUs."""
+        return self._move(Verb.RESIZE, job, self._allocation(job, where))
+
+    def _move(self, verb: Verb, job: int, where: Allocation) -> bool:
+        books = self._books
+        if books.status[job] != Status.RUNNING or job in self._taken:
+            self._illegal(verb.name.lower(), job)
+        self._taken.add(job)
+        self._changed()
+        books.capacity.give(books.claims[job])  # the new place may overlap the old one
+        held = books.capacity.holds(where)
+        books.capacity.take(where if held else books.claims[job])
+        self.actions.append((verb, job, where, 0.0, held))
+        return held
+
+    def stage(self, job: int, site: int) -> None:
+        """Copy a waiting job's dataset to a site ahead of its placement."""
+        self.actions.append((Verb.STAGE, job, (), float(site), False))
+
+    def provision(self, pool: int, count: int = 1) -> None:
+        """Boot nodes of a rented pool ahead of need."""
+        self.actions.append((Verb.PROVISION, pool, (), float(count), False))
+
+    def release(self, node: int) -> None:
+        """Give an idle rented node back now rather than after its idle time."""
+        self.actions.append((Verb.RELEASE, node, (), 0.0, False))
+
+    def hold(self, job: int, until_s: float) -> None:
+        """Take a waiting job out of the queue until a time."""
+        self._taken.add(job)
+        self.actions.append((Verb.HOLD, job, (), until_s, False))
+
+    def reject(self, job: int) -> None:
+        """Refuse a waiting job for good."""
+        self._taken.add(job)
+        self.actions.append((Verb.REJECT, job, (), 0.0, False))
+
+    def wake_at(self, time_s: float) -> None:
+        """Ask to be woken at a time, beside what the strategy's ``wake`` says."""
+        if self.timers is None:
+            self.timers = []
+        self.timers.append(time_s)
+
+    @contextmanager
+    def reserving(self, gpus: Mapping[int, int]) -> Iterator[None]:
+        """Within this block, hide that many claimable GPUs of each of these nodes (a reservation for someone else)."""
+        capacity = self._books.capacity
+        hidden: Allocation = tuple(
+            (node, capacity.lowest(node, min(count, capacity.free[node])), 1000)
+            for node, count in gpus.items()
+            if count > 0 and capacity.free[node] > 0
+        )
+        capacity.take(hidden)
+        self._changed()
+        try:
+            yield
+        finally:
+            capacity.give(hidden)
+            self._changed()
+
+    def _changed(self) -> None:
+        """Capacity has changed: the last search no longer holds."""
+        self._job = -1
+        self._found = None
+
+    def _allocation(self, job: int, where: int | Allocation | None) -> Allocation:
+        """Chosen GPUs as they are; for a node its lowest claimable GPUs (empty when it has too few)."""
+        if where is None:
+            return ()
+        books = self._books
+        if isinstance(where, tuple):
+            for part in where:
+                self._node(part[0])
+            return where
+        node = self._node(where)
+        if books.milli[job] != 1000:
+            from hcsim.sharing import share_on
+
+            return share_on(books, node, books.milli[job])
+        mask = books.capacity.lowest(node, books.gpus[job])
+        return ((node, mask, 1000),) if mask else ()
+
+    def _node(self, node: int) -> int:
+        last = len(self._books.capacity.pool_of) - 1
+        if not (isinstance(node, (int, np.integer)) and 0 <= node <= last):
+            raise InputError(f"illegal action: node {node!r} does not exist, expected 0 to {last}")
+        return int(node)
+
+    def _illegal(self, what: str, job: int) -> None:
+        status = Status(self._books.status[job]).name if 0 <= job < len(self._books.status) else "unknown"
+        again = ", and this plan has acted on it already" if job in self._taken else ""
+        raise InputError(f"illegal action: {what} job {job}, whose status is {status}{again}")
+
+
+def gang(books: Books, nodes: list[int], gpus: int) -> Allocation | None:
+    """Whole nodes for a gang, the remainder on the last of them. None when the pool's quota does not allow them."""
+    capacity = books.capacity
+    parts = []
+    off = 0
+    for node in nodes:
+        count = min(gpus, capacity.size[capacity.pool_of[node]])
+        parts.append((node, capacity.lowest(node, count), 1000))
+        gpus -= count
+        off += capacity.off[node]
+    if off > 1 and off > capacity.spare_allowed(capacity.pool_of[nodes[0]]):
+        return None
+    return tuple(parts)

@@ -1,0 +1,88 @@
+"""A SimPy environment with two fast lanes beside its event queue.
+
+Jobs do not become SimPy processes: arrivals are a sorted column and completions a heap, and :meth:`LaneEnvironment.lanes`
+takes whichever of the lanes and the event queue comes first. Users' own processes (an outage, a price change, an autoscaler)
+run beside the lanes on the same clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop
+from math import inf
+
+import simpy
+
+from hcsim.events import Kind, Row
+
+_ARRIVED = int(Kind.ARRIVED)
+
+
+class LaneEnvironment(simpy.Environment):
+    """SimPy's environment plus an arrival lane and a lane of due times.
+
+    ``due`` is a heap of (time_s, job); ``on_due(t, job)`` says what happened then, None for an entry that no longer
+    holds. ``rows`` collects the events of the current instant; processes add to it.
+    """
+
+    def __init__(self, arrival_s: memoryview) -> None:
+        super().__init__()
+        self.arrival_s = arrival_s
+        self.arrived = 0  # jobs that have arrived
+        self.due: list[tuple[float, int]] = []
+        self.rows: list[Row] = []
+
+    def peek(self) -> float:
+        """Time of the next event, lanes included (SimPy's ``peek`` knows only its queue); inf when there is none."""
+        t = self.due[0][0] if self.due else inf
+        if self.arrived < len(self.arrival_s) and self.arrival_s[self.arrived] < t:
+            t = self.arrival_s[self.arrived]
+        if self._queue and self._queue[0][0] < t:
+            t = self._queue[0][0]
+        return t
+
+    def lanes(self) -> Iterator[tuple[float, list[Row]]]:
+        """Each next instant of the lanes and the event queue, with the rows that it produced in their order.
+
+        SimPy's events of an instant are processed first, then due times, then arrivals. A generator, so that what the
+        lanes need stays in local variables: this loop runs twice per job.
+        """
+        queue, due, arrival_s = self._queue, self.due, self.arrival_s
+        on_due, simpy_step = self.on_due, super().step
+        count = len(arrival_s)
+        coming = arrival_s[0] if count else inf
+        while True:
+            t = due[0][0] if due else inf
+            if coming < t:
+                t = coming
+            if queue and queue[0][0] <= t:
+                t = queue[0][0]
+                if t == inf:
+                    return
+                rows = self.rows = []
+                while queue and queue[0][0] <= t:
+                    simpy_step()
+                mixed = True
+            elif t == inf:
+                return
+            else:
+                rows = self.rows = []
+                mixed = False
+            self._now = t
+            while due and due[0][0] <= t:
+                on_due(t, heappop(due)[1])
+            while coming <= t:
+                i = self.arrived
+                rows.append((t, _ARRIVED, i, -1, 0.0, 0.0))
+                self.arrived = i = i + 1
+                coming = arrival_s[i] if i < count else inf
+            if mixed and len(rows) > 1:
+                rows.sort(key=_order)
+            yield t, rows
+
+    def on_due(self, t: float, job: int) -> None:
+        """A due time has come. Overridden by the executor."""
+
+
+def _order(row: Row) -> int:
+    return row[1]

@@ -1,0 +1,376 @@
+"""The simulated executor: the truth that strategies cannot see, and what follows from what they ask for."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Generator, Iterator, Sequence
+from heapq import heappush
+from math import inf, isfinite
+from typing import Any, ClassVar
+
+import simpy
+
+from hcsim.actions import Allocation, Do, Order
+from hcsim.constraints import dataset_site
+from hcsim.events import Kind, Row
+from hcsim.model import Fleet, InputError, Jobs
+from hcsim.perf import Perf
+from hcsim.rng import exponential, lognormal, stream, uniform
+from hcsim.sim.environment import LaneEnvironment
+
+_BOOT, _FAIL, _REPAIR = stream("boot"), stream("failure"), stream("repair")
+#: Boot times are drawn per node and absolute slot of this length, never by draw order.
+SLOT_S = 300.0
+_IDLE, _STARTING, _RUNNING, _DRAINING = range(4)
+_STARTED, _FINISHED = int(Kind.STARTED), int(Kind.FINISHED)
+_NOTHING: tuple[Row, ...] = ()
+
+Process = Callable[["Simulation"], Generator[simpy.Event, Any, Any]]
+
+
+class Simulation(LaneEnvironment):
+    """A fleet and its jobs in simulated time, as an executor for :func:`hcsim.control.run`.
+
+    It is a SimPy environment, so a process is a generator that yields its events::
+
+        def outage(world):
+            yield world.timeout(3600.0)
+            world.fail(node=3)
+            yield world.timeout(600.0)
+            world.repair(node=3)
+
+    Args:
+        processes: generator functions started at time 0, called with this object.
+        until_s: stop there (default: when every job has ended, or nothing has run for ``stall_s`` after the last
+            arrival, so that an unplaceable job does not keep failures and timers going forever).
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        jobs: Jobs,
+        perf: Perf | None = None,
+        seed: int = 0,
+        processes: Sequence[Process] = (),
+        until_s: float = inf,
+        stall_s: float = 30 * 86400.0,
+    ) -> None:
+        super().__init__(memoryview(jobs.arrival_s))
+        n = len(jobs)
+        self.fleet, self.jobs, self.seed, self.until_s, self.stall_s = fleet, jobs, seed, until_s, stall_s
+        self._perf = perf or Perf()
+        self._speed = self._perf.of_pools(fleet)
+        self._pool_of = fleet.node_pool
+        self._gpus = memoryview(jobs.gpus)
+        self._left = array("d", jobs.duration_s.tobytes())  # reference seconds of work still to do, as of the last save
+        self._due_s = array("d", bytes(8 * n))  # when its phase ends; 0 when nothing is due
+        self._began_s = array("d", bytes(8 * n))
+        self._phase = bytearray(n)
+        self._where: list[Allocation | None] = [None] * n
+        self._ends_drain: dict[int, tuple[float, float]] = {}  # draining job -> (seconds lost, 1 when it moves)
+        self._home = [dataset_site(name, fleet) for name in jobs.dataset_sites]
+        self._staged: set[tuple[int, int]] = set()  # (job, site) whose dataset is there
+        self._saved_at: dict[int, int] = {}  # job -> site of its last checkpoint, for jobs that have run before
+        self._plain = not len(jobs.dataset_sites)
+        self._up = bytearray(0 if fleet.pools[p].elastic else 1 for p in fleet.node_pool)
+        self._down = bytearray(len(self._up))
+        self._unfinished = n
+        self._leases: dict[int, int] = {}  # job -> number of its lease
+        self._lease_count = 0
+        self._last_active_s = 0.0
+        for p, pool in enumerate(fleet.pools):
+            if isfinite(pool.mtbf_s):
+                for node in range(fleet.first_node[p], fleet.first_node[p + 1]):
+                    self.process(self._failures(node, pool.mtbf_s, pool.repair_s))
+        for process in processes:
+            self.process(process(self))
+
+    # -- the executor's contract -------------------------------------------------------------------------------------
+
+    def instants(self) -> Iterator[tuple[float, Sequence[Row]]]:
+        """Each instant at which something happens and its events, until every job has ended."""
+        if not self._unfinished:
+            return
+        for t, rows in self.lanes():
+            if t > self.until_s or self._stalled(t):
+                return
+            if rows:
+                yield t, rows
+            if not self._unfinished:
+                return
+
+    def submit(self, order: Order) -> Sequence[Row]:
+        """Carry out an order; the events that it caused at once."""
+        do, subject, allocation, value = order
+        if do == 1:  # Do.START
+            return self._start(subject, allocation)
+        return self._orders[do](self, subject, allocation, value)
+
+    def wake_at(self, time_s: float) -> None:
+        """Report a TIMER event at that time (now, if it has passed)."""
+        self._later(time_s - self.now, Kind.TIMER, 0)
+
+    def close(self) -> None:
+        """Nothing to stop: a simulation holds no outside resource."""
+
+    # -- what a process may do ---------------------------------------------------------------------------------------
+
+    def fail(self, node: int) -> None:
+        """A node goes down now: its jobs fall back to their last periodic checkpoint. Down nodes stay down."""
+        if not self._up[node]:
+            return
+        self._up[node] = 0
+        self._down[node] = 1
+        self.rows.append((self.now, Kind.NODE_DOWN, node, -1, 0.0, 0.0))
+        for job, where in enumerate(self._where):
+            if where is not None and any(part[0] == node for part in where):
+                self._lose(job, node)
+
+    def repair(self, node: int) -> None:
+        """A node that is down comes back: an owned one is up, a rented one is given back."""
+        if not self._down[node]:
+            return
+        self._down[node] = 0
+        if self.fleet.pools[self._pool_of[node]].elastic:
+            self.rows.append((self.now, Kind.NODE_OFF, node, -1, 0.0, 0.0))
+        else:
+            self._up[node] = 1
+            self.rows.append((self.now, Kind.NODE_UP, node, -1, 0.0, 0.0))
+
+    def set_price(self, pool: int, usd_per_gpu_h: float) -> None:
+        """A GPU-hour of a pool costs this from now on."""
+        if not usd_per_gpu_h >= 0:
+            raise InputError(f"price of pool {pool} is {usd_per_gpu_h}, expected >= 0")
+        self.rows.append((self.now, Kind.PRICE_CHANGED, pool, -1, usd_per_gpu_h, 0.0))
+
+    # -- jobs --------------------------------------------------------------------------------------------------------
+
+    def _rate(self, job: int, allocation: Allocation) -> float:
+        p = self._pool_of[allocation[0][0]]
+        return self._perf.rate(self._speed[p], self._gpus[job], self.fleet.pools[p].gpus_per_node, allocation)
+
+    def _start(self, job: int, allocation: Allocation) -> Sequence[Row]:
+        self._where[job] = allocation
+        if not self._plain or job in self._saved_at:
+            rows, delay = self._set_up(job, allocation)
+            if delay > 0.0:
+                self._phase[job] = _STARTING
+                self._due_s[job] = due = self._now + delay
+                heappush(self.due, (due, job))
+                return rows
+            return [*rows, self._begin(job, allocation, self._now)]
+        return (self._begin(job, allocation, self._now),)
+
+    def _begin(self, job: int, allocation: Allocation, t: float) -> Row:
+        self._phase[job] = _RUNNING
+        self._began_s[job] = t
+        self._due_s[job] = due = t + self._left[job] / self._rate(job, allocation)
+        heappush(self.due, (due, job))
+        return (t, _STARTED, job, allocation[0][0], 0.0, 0.0)
+
+    def _set_up(self, job: int, allocation: Allocation) -> tuple[list[Row], float]:
+        """What has to happen before a job runs there: its data and checkpoint come, it restarts. (rows, seconds)"""
+        site = self.fleet.pool_site[self._pool_of[allocation[0][0]]]
+        rows: list[Row] = []
+        delay = 0.0
+        home = int(self.jobs.dataset_site[job])
+        if home >= 0 and self._home[home] != site and (job, site) not in self._staged:
+            delay = self._transfer(rows, job, self._home[home], site, float(self.jobs.dataset_bytes[job]))
+            self._staged.add((job, site))
+        saved = self._saved_at.get(job)
+        if saved is not None:
+            if saved != site and self.jobs.checkpoint_bytes[job] > 0:
+                delay = max(delay, self._transfer(rows, job, saved, site, float(self.jobs.checkpoint_bytes[job])))
+            delay += float(self.jobs.restart_s[job])
+        return rows, delay
+
+    def _transfer(self, rows: list[Row], job: int, source: int, target: int, size_bytes: float) -> float:
+        """Seconds to carry bytes between two sites; the row is what egress is billed by."""
+        link = self.fleet.link(source, target)
+        rows.append((self._now, Kind.TRANSFERRING, job, source, size_bytes, float(target)))
+        return 0.0 if link is None else link.latency_s + size_bytes / link.bytes_per_s
+
+    def on_due(self, t: float, job: int) -> None:
+        """A job's phase ends: it starts, finishes, or has drained."""
+        if self._due_s[job] != t:
+            return  # it was stopped meanwhile
+        phase = self._phase[job]
+        if phase == _RUNNING:
+            self._due_s[job] = 0.0
+            self._phase[job] = _IDLE
+            self._where[job] = None
+            self._unfinished -= 1
+            self.rows.append((t, _FINISHED, job, -1, 0.0, 0.0))
+            if self._leases:
+                self._end_lease(job, self.rows)
+        elif phase == _STARTING:
+            allocation = self._where[job]
+            assert allocation is not None
+            self.rows.append(self._begin(job, allocation, t))
+        else:
+            self._due_s[job] = 0.0
+            self._phase[job] = _IDLE
+            self._where[job] = None
+            lost, _ = self._ends_drain.pop(job)
+            self.rows.append((t, Kind.PREEMPTED, job, -1, lost, 0.0))
+
+    def _drain(self, job: int, allocation: Allocation, checkpoint: float) -> Sequence[Row]:
+        """Stop a job. With a checkpoint nothing is lost, but writing it takes checkpoint_s."""
+        phase = self._phase[job]
+        lost = 0.0
+        writing = 0.0
+        if phase == _RUNNING:
+            if checkpoint:
+                self._save(job, self._now - self._began_s[job])
+                writing = float(self.jobs.checkpoint_s[job])
+            else:
+                lost = self._fall_back(job)
+        if self._leases:
+            self._leases.pop(job, None)
+        if writing > 0.0:
+            self._phase[job] = _DRAINING
+            self._ends_drain[job] = (0.0, 0.0)
+            self._due_s[job] = due = self._now + writing
+            heappush(self.due, (due, job))
+            return _NOTHING
+        self._due_s[job] = 0.0
+        self._phase[job] = _IDLE
+        self._where[job] = None
+        return ((self._now, Kind.PREEMPTED, job, -1, lost, 0.0),)
+
+    def _save(self, job: int, ran_s: float) -> None:
+        """The first ``ran_s`` seconds of the current run are safe."""
+        allocation = self._where[job]
+        assert allocation is not None
+        self._left[job] = max(self._left[job] - ran_s * self._rate(job, allocation), 0.0)
+        self._saved_at[job] = self.fleet.pool_site[self._pool_of[allocation[0][0]]]
+
+    def _fall_back(self, job: int) -> float:
+        """Keep what the last periodic checkpoint of the current run holds; seconds of the run that are lost."""
+        ran_s = self._now - self._began_s[job]
+        interval = float(self.jobs.checkpoint_interval_s[job])
+        kept_s = ran_s // interval * interval if isfinite(interval) else 0.0
+        self._save(job, kept_s)
+        return ran_s - kept_s
+
+    def _lose(self, job: int, node: int) -> None:
+        """A node failed under a job."""
+        lost = 0.0
+        if self._phase[job] == _RUNNING:
+            lost = self._fall_back(job)
+        elif self._phase[job] == _DRAINING:
+            self._ends_drain.pop(job)  # the checkpoint that it was writing is taken to be on storage already
+        self._due_s[job] = 0.0
+        self._phase[job] = _IDLE
+        self._where[job] = None
+        self._leases.pop(job, None)
+        self.rows.append((self._now, Kind.LOST, job, node, lost, 0.0))
+
+    def _kill(self, job: int, allocation: Allocation, value: float) -> Sequence[Row]:
+        """A node went down under a claim that had not been handed over yet."""
+        if self._phase[job] == _DRAINING:
+            self._ends_drain.pop(job)
+        self._due_s[job] = 0.0
+        self._phase[job] = _IDLE
+        self._where[job] = None
+        down = next((part[0] for part in allocation if not self._up[part[0]]), -1)
+        return ((self._now, Kind.LOST, job, down, 0.0, 0.0),)
+
+    def _stage(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
+        site, home = int(value), int(self.jobs.dataset_site[job])
+        if home < 0 or self._home[home] == site or (job, site) in self._staged:
+            return ((self._now, Kind.STAGED, job, site, 0.0, 0.0),)
+        rows: list[Row] = []
+        seconds = self._transfer(rows, job, self._home[home], site, float(self.jobs.dataset_bytes[job]))
+
+        def arrive(_: simpy.Event) -> None:
+            self._staged.add((job, site))
+            self.rows.append((self._now, Kind.STAGED, job, site, 0.0, 0.0))
+
+        self.timeout(seconds).callbacks.append(arrive)
+        return rows
+
+    def _hold(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
+        self._later(value - self._now, Kind.RESUMED, job)
+        return _NOTHING
+
+    def _forget(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
+        self._unfinished -= 1
+        return _NOTHING
+
+    def _lease(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
+        self._lease_count += 1
+        number = self._leases[job] = self._lease_count
+
+        def end(_: simpy.Event) -> None:
+            if self._leases.get(job) == number:
+                self.rows.append((self._now, Kind.LEASE_ENDED, job, -1, 0.0, 0.0))
+                self._end_lease(job, self.rows)
+
+        self.timeout(value).callbacks.append(end)
+        return _NOTHING
+
+    def _end_lease(self, job: int, rows: list[Row]) -> None:
+        if self._leases.pop(job, None) is not None and not self._leases:
+            rows.append((self._now, Kind.ALL_LEASES_ENDED, 0, -1, 0.0, 0.0))
+
+    # -- nodes -------------------------------------------------------------------------------------------------------
+
+    def _boot(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
+        pool = self.fleet.pools[self._pool_of[node]]
+        seconds = pool.boot_s
+        if pool.boot_cv:
+            seconds = lognormal(seconds, pool.boot_cv, uniform(self.seed, _BOOT, node, int(self._now // SLOT_S)))
+        if seconds <= 0.0:
+            self._up[node] = 1
+            return ((self._now, Kind.NODE_UP, node, -1, 0.0, 0.0),)
+
+        def up(_: simpy.Event) -> None:
+            self._up[node] = 1
+            self.rows.append((self._now, Kind.NODE_UP, node, -1, 0.0, 0.0))
+
+        self.timeout(seconds).callbacks.append(up)
+        return _NOTHING
+
+    def _halt(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
+        self._up[node] = 0
+        return ((self._now, Kind.NODE_OFF, node, -1, 0.0, 0.0),)
+
+    def _watch(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
+        self._later(value, Kind.IDLE, node)
+        return _NOTHING
+
+    def _failures(self, node: int, mtbf_s: float, repair_s: float) -> Generator[simpy.Event, Any, None]:
+        """A node's alternating renewal process, the same whatever the strategy does. It hits a node that is up."""
+        k = 0
+        while True:
+            yield self.timeout(exponential(mtbf_s, uniform(self.seed, _FAIL, node, k)))
+            self.fail(node)
+            yield self.timeout(exponential(repair_s, uniform(self.seed, _REPAIR, node, k)))
+            self.repair(node)
+            k += 1
+
+    def _later(self, delay_s: float, kind: Kind, subject: int) -> None:
+        def happen(_: simpy.Event) -> None:
+            self.rows.append((self._now, kind, subject, -1, 0.0, 0.0))
+
+        self.timeout(max(delay_s, 0.0)).callbacks.append(happen)
+
+    def _stalled(self, t: float) -> bool:
+        """Whether only timers and failures are left: nothing due, nothing to arrive, for stall_s."""
+        if self.due or self.arrived < len(self.arrival_s):
+            self._last_active_s = self._now
+            return False
+        return t - self._last_active_s > self.stall_s
+
+    _orders: ClassVar[dict[int, Callable[..., Sequence[Row]]]] = {
+        Do.DRAIN: _drain,
+        Do.KILL: _kill,
+        Do.BOOT: _boot,
+        Do.HALT: _halt,
+        Do.WATCH: _watch,
+        Do.STAGE: _stage,
+        Do.HOLD: _hold,
+        Do.FORGET: _forget,
+        Do.LEASE: _lease,
+    }

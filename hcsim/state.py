@@ -1,0 +1,408 @@
+"""The one owner of mutable state. It changes by events (:meth:`State.apply`); plans enter by :meth:`State.admit`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from hcsim.actions import Action, Allocation, Do, Order, Verb
+from hcsim.books import Books, NodeState, Status
+from hcsim.constraints import Rule
+from hcsim.events import Kind, Row
+from hcsim.model import Fleet, InputError, Jobs
+from hcsim.perf import Perf
+from hcsim.plan import Plan
+from hcsim.view import View
+
+_ARRIVED, _STARTED, _FINISHED = int(Kind.ARRIVED), int(Kind.STARTED), int(Kind.FINISHED)
+_PLACED, _REFUSED = int(Kind.PLACED), int(Kind.REFUSED)
+_START = int(Do.START)
+
+
+class State:
+    """What is the case now, and what is still to be carried out.
+
+    ``orders`` are what the executor must do next; the control loop takes them from the left. Admission holds capacity
+    at once, so a start that comes later cannot be double-booked.
+    """
+
+    def __init__(
+        self, fleet: Fleet, jobs: Jobs, perf: Perf | None = None, estimate_s: memoryview | None = None, seed: int = 0
+    ) -> None:
+        self.books = Books(fleet, jobs, perf or Perf(), estimate_s, seed)
+        self.orders: deque[Order] = deque()
+        self._idle_due: dict[int, float] = {}
+        self._moving: set[int] = set()  # draining jobs whose next claim is in books.claims already
+        self._draining: dict[int, Allocation] = {}  # draining job -> GPUs that it still uses
+        self._waits: dict[int, int] = {}  # placed job -> how many nodes and drains its start waits for
+        self._waiters: dict[int, list[tuple[int, Allocation]]] = {}  # node, or -1 - draining job -> who waits for it
+        self._leased: set[int] = set()
+        self._elastic = any(p.elastic for p in fleet.pools)
+        self._handlers: dict[int, Callable[[float, int, int, float, float], None]] = {
+            Kind.NODE_DOWN: self._node_down,
+            Kind.LOST: self._lost,
+            Kind.PREEMPTED: self._preempted,
+            Kind.LEASE_ENDED: self._lease_ended,
+            Kind.PRICE_CHANGED: self._price_changed,
+            Kind.NODE_UP: self._node_up,
+            Kind.NODE_OFF: self._node_off,
+            Kind.IDLE: self._idle,
+            Kind.RESUMED: self._resumed,
+        }
+
+    def view(self, *, knows_runtime: bool) -> View:
+        """A view of this state for a strategy."""
+        return View(self.books, knows_runtime=knows_runtime)
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def apply(self, rows: Sequence[Row]) -> None:
+        """Let events of one instant have happened, in their order."""
+        books = self.books
+        status, since = books.status, books.since_s
+        for t, kind, subject, node, value, detail in rows:
+            books.now = t
+            if kind == _ARRIVED:
+                status[subject] = 1  # WAITING
+                since[subject] = t
+                books.queue.add(subject)
+                if books.keyed:
+                    for queue in books.keyed.values():
+                        queue.add(subject)
+            elif kind == _STARTED:
+                status[subject] = 3  # RUNNING
+                since[subject] = t
+            elif kind == _FINISHED:
+                status[subject] = 6  # FINISHED
+                allocation = books.claims.pop(subject)
+                if self._leased:
+                    self._leased.discard(subject)
+                books.capacity.give(allocation)
+                if self._elastic:
+                    self._watch(allocation, t)
+            else:
+                handler = self._handlers.get(kind)
+                if handler is not None:
+                    handler(t, subject, node, value, detail)
+
+    def _give(self, allocation: Allocation, t: float) -> None:
+        books = self.books
+        books.capacity.give(allocation)
+        if self._elastic:
+            self._watch(allocation, t)
+
+    def _watch(self, allocation: Allocation, t: float) -> None:
+        """Have the executor tell when a rented node that has just become idle has been so for long enough."""
+        books = self.books
+        capacity = books.capacity
+        for node, _, _ in allocation:
+            p = capacity.pool_of[node]
+            pool = books.fleet.pools[p]
+            if pool.elastic and capacity.free[node] == pool.gpus_per_node and books.node_state[node] == NodeState.UP:
+                self._idle_due[node] = t + pool.idle_release_s
+                self.orders.append((Do.WATCH, node, (), pool.idle_release_s))
+
+    def _requeue(self, job: int, t: float) -> None:
+        books = self.books
+        books.status[job] = Status.WAITING
+        books.since_s[job] = t
+        books.queue.add(job)
+        for queue in books.keyed.values():
+            queue.add(job)
+
+    def _credit(self, job: int, t: float, lost_s: float) -> None:
+        """Account for a run that stopped: what it attained and what of its work is safe."""
+        books = self.books
+        allocation = books.claims.get(job)
+        if allocation is not None and books.status[job] == Status.RUNNING:
+            ran_s = t - books.since_s[job]
+            books.attained_gpu_s[job] += ran_s * books.gpus_held(allocation)
+            books.progress_s[job] += max(ran_s - lost_s, 0.0) * books.rate(job, allocation)
+
+    def _preempted(self, t: float, job: int, node: int, value: float, detail: float) -> None:
+        self._drained(job, value)
+        if job in self._moving:  # its next claim stands; it starts there when nothing else holds it up
+            self._moving.discard(job)
+            self.books.status[job] = Status.PLACED
+            self.books.since_s[job] = t
+        else:
+            self._requeue(job, t)
+
+    def _drained(self, job: int, lost_s: float) -> None:
+        """A drain is over, or was cut short: whoever waited for its GPUs waits for one thing fewer."""
+        used = self._draining.pop(job, None)
+        if used is not None:
+            self.books.progress_s[job] -= lost_s * self.books.rate(job, used)
+        for waiter, allocation in self._waiters.pop(-1 - job, ()):
+            self._one_less(waiter, allocation)
+
+    def _lost(self, t: float, job: int, node: int, value: float, detail: float) -> None:
+        self._credit(job, t, value)
+        self._waits.pop(job, None)
+        self._leased.discard(job)
+        self._moving.discard(job)
+        allocation = self.books.claims.pop(job, None)  # none when it was draining without a next claim
+        self._drained(job, value)
+        if allocation is not None:
+            self._give_standing(allocation, t)
+        self._requeue(job, t)
+
+    def _give_standing(self, allocation: Allocation, t: float) -> None:
+        """Return the GPUs of an allocation on nodes that are not down."""
+        books = self.books
+        self._give(tuple(part for part in allocation if books.node_state[part[0]] != NodeState.DOWN), t)
+
+    def _node_down(self, t: float, node: int, _: int, value: float, detail: float) -> None:
+        books = self.books
+        books.node_state[node] = NodeState.DOWN
+        books.capacity.close(node, spare=False)
+        self._idle_due.pop(node, None)
+        for job, allocation in list(books.claims.items()):
+            # what runs is reported LOST by the executor; what waits to be handed over, or to move, only we know
+            if any(part[0] == node for part in allocation) and (job in self._waits or job in self._moving):
+                self.orders.append((Do.KILL, job, allocation, 0.0))
+
+    def _node_up(self, t: float, node: int, _: int, value: float, detail: float) -> None:
+        books = self.books
+        if books.node_state[node] == NodeState.DOWN:
+            books.capacity.restore(node)
+        books.node_state[node] = NodeState.UP
+        for job, allocation in self._waiters.pop(node, ()):
+            self._one_less(job, allocation)
+        self._watch(((node, 0, 0),), t)
+
+    def _node_off(self, t: float, node: int, _: int, value: float, detail: float) -> None:
+        books = self.books
+        books.node_state[node] = NodeState.OFF
+        books.capacity.close(node, spare=True)
+
+    def _idle(self, t: float, node: int, _: int, value: float, detail: float) -> None:
+        books = self.books
+        capacity = books.capacity
+        due = self._idle_due.get(node)
+        idle = capacity.free[node] == capacity.size[capacity.pool_of[node]] and books.node_state[node] == NodeState.UP
+        if due is not None and idle and t >= due - 1e-9:
+            self._halt(node)
+
+    def _halt(self, node: int) -> None:
+        self._idle_due.pop(node, None)
+        self.books.capacity.close(node, spare=False)  # nobody may claim it while it goes off
+        self.orders.append((Do.HALT, node, (), 0.0))
+
+    def _lease_ended(self, t: float, job: int, _: int, value: float, detail: float) -> None:
+        self._leased.discard(job)
+
+    def _price_changed(self, t: float, pool: int, _: int, value: float, detail: float) -> None:
+        self.books.price_usd[pool] = value
+
+    def _resumed(self, t: float, job: int, _: int, value: float, detail: float) -> None:
+        if self.books.status[job] == Status.HELD:
+            self._requeue(job, t)
+
+    def _one_less(self, job: int, allocation: Allocation) -> None:
+        """One thing fewer that a placed job waits for; at none it is handed to the executor."""
+        if self.books.claims.get(job) is not allocation or job not in self._waits:
+            return
+        self._waits[job] -= 1
+        if not self._waits[job]:
+            del self._waits[job]
+            self.orders.append((_START, job, allocation, 0.0))
+
+    # -- plans -------------------------------------------------------------------------------------------------------
+
+    def admit(self, plan: Plan) -> list[Row]:
+        """Check a plan's actions against the hard rules, in order, and make orders of those that stand.
+
+        Returns the log rows of the outcome: what was admitted, and for what was refused the rule that refused it.
+        """
+        books = self.books
+        rows: list[Row] = []
+        for action in plan.actions:
+            verb, subject = action[0], action[1]
+            rule = self._place(action, rows) if verb == 1 else self._other[verb](self, action, rows)  # Verb.PLACE
+            if rule:
+                rows.append((books.now, _REFUSED, subject, int(verb), float(rule), 0.0))
+        return rows
+
+    def _place(self, action: Action, rows: list[Row]) -> int:
+        books = self.books
+        _, job, allocation, lease_s, held = action
+        rule: int = books.rule(job, allocation)
+        if books.status[job] != 1:  # WAITING
+            rule = rule or Rule.STATUS
+        elif not held:
+            rule = rule or Rule.CAPACITY
+        if rule:
+            if held:
+                books.capacity.give(allocation)
+                self._close_unused(allocation)
+            return rule
+        books.status[job] = 2  # PLACED
+        books.queue.remove(job)
+        if books.keyed:
+            for queue in books.keyed.values():
+                queue.remove(job)
+        self._claim(job, allocation, rows)
+        if lease_s:
+            self._leased.add(job)
+            self.orders.append((Do.LEASE, job, (), lease_s))
+        return 0
+
+    def _claim(self, job: int, allocation: Allocation, rows: list[Row]) -> None:
+        """A job holds these GPUs from now; order its start, now or when what it waits for has come."""
+        books = self.books
+        t = books.now
+        books.claims[job] = allocation
+        waits = 0
+        for node, mask, milli in allocation:
+            rows.append((t, _PLACED, job, node, mask, milli))
+            if books.node_state[node] != 1:  # UP
+                if books.node_state[node] == NodeState.OFF:
+                    self._boot(node, rows)
+                waits += 1
+                self._waiters.setdefault(node, []).append((job, allocation))
+        if self._draining:
+            for other, used in self._draining.items():
+                if any(n == m and a & b for n, a, _ in allocation for m, b, _ in used):
+                    waits += 1
+                    self._waiters.setdefault(-1 - other, []).append((job, allocation))
+        if waits:
+            self._waits[job] = waits
+        else:
+            self.orders.append((_START, job, allocation, 0.0))
+
+    def _boot(self, node: int, rows: list[Row]) -> None:
+        books = self.books
+        books.node_state[node] = NodeState.BOOTING
+        rows.append((books.now, Kind.PROVISIONING, node, -1, 0.0, 0.0))
+        self.orders.append((Do.BOOT, node, (), 0.0))
+
+    def _close_unused(self, allocation: Allocation) -> None:
+        capacity = self.books.capacity
+        for node, _, _ in allocation:
+            whole = capacity.free[node] == capacity.size[capacity.pool_of[node]]
+            if self.books.node_state[node] == NodeState.OFF and whole:
+                capacity.close(node, spare=True)
+
+    def _preempt(self, action: Action, rows: list[Row]) -> int:
+        books = self.books
+        _, job, _, checkpoint, _ = action
+        allocation = books.claims[job]
+        self._leased.discard(job)
+        self._drain(job, allocation, checkpoint, 0.0, rows)
+        del books.claims[job]
+        if self._elastic:
+            self._watch(allocation, books.now)
+        return 0
+
+    def _drain(self, job: int, allocation: Allocation, checkpoint: float, moves: float, rows: list[Row]) -> None:
+        books = self.books
+        self._waits.pop(job, None)
+        self._credit(job, books.now, 0.0)
+        books.status[job] = Status.DRAINING
+        self._draining[job] = allocation
+        rows.append((books.now, Kind.DRAINING, job, -1, checkpoint, moves))
+        self.orders.append((Do.DRAIN, job, allocation, checkpoint))
+
+    def _move(self, action: Action, rows: list[Row]) -> int:
+        books = self.books
+        verb, job, target, _, held = action
+        old = books.claims[job]
+        size = sum(mask.bit_count() for _, mask, _ in target)
+        if verb == Verb.MIGRATE:
+            size = sum(mask.bit_count() for _, mask, _ in old)
+        elif not books.min_gpus[job] <= size <= books.max_gpus[job]:
+            size = -1
+        rule = books.rule(job, target, size) if size > 0 else Rule.GANG
+        if not held:
+            rule = rule or Rule.CAPACITY
+        if rule:
+            if held:
+                books.capacity.give(target)
+                books.capacity.take(old)
+                self._close_unused(target)
+            return rule
+        self._drain(job, old, 1.0, 1.0, rows)
+        self._moving.add(job)
+        self._claim(job, target, rows)
+        # the drain is one of the things that the new start waits for, wherever the new place is
+        if self.orders[-1] == (_START, job, target, 0.0):
+            self.orders.pop()
+            self._waits[job] = 1
+            self._waiters.setdefault(-1 - job, []).append((job, target))
+        elif (job, target) not in self._waiters.get(-1 - job, ()):
+            self._waits[job] += 1
+            self._waiters.setdefault(-1 - job, []).append((job, target))
+        if self._elastic:
+            self._watch(old, books.now)
+        return 0
+
+    def _hold(self, action: Action, rows: list[Row]) -> int:
+        return self._set_aside(action, Status.HELD, Kind.HELD, Do.HOLD, rows)
+
+    def _reject(self, action: Action, rows: list[Row]) -> int:
+        return self._set_aside(action, Status.REJECTED, Kind.REJECTED, Do.FORGET, rows)
+
+    def _set_aside(self, action: Action, status: Status, kind: Kind, do: Do, rows: list[Row]) -> int:
+        books = self.books
+        _, job, _, argument, _ = action
+        if books.status[job] != Status.WAITING:
+            return Rule.STATUS
+        books.status[job] = status
+        books.since_s[job] = books.now
+        for queue in (books.queue, *books.keyed.values()):
+            queue.remove(job)
+        rows.append((books.now, kind, job, -1, argument, 0.0))
+        self.orders.append((do, job, (), argument))
+        return 0
+
+    def _stage(self, action: Action, rows: list[Row]) -> int:
+        books = self.books
+        job, site = action[1], int(action[3])
+        if books.status[job] != Status.WAITING or not 0 <= site < len(books.fleet.sites):
+            return Rule.STATUS
+        rules = books.demands.rules[books.job_class[job]]
+        there = [rules[p] for p, s in enumerate(books.fleet.pool_site) if s == site]
+        for rule in (Rule.RESIDENCY, Rule.DATA):  # data may not go where the job may not
+            if rule in there:
+                return rule
+        rows.append((books.now, Kind.STAGING, job, site, 0.0, 0.0))
+        self.orders.append((Do.STAGE, job, (), float(site)))
+        return 0
+
+    def _provision(self, action: Action, rows: list[Row]) -> int:
+        pool, count = action[1], int(action[3])
+        if not 0 <= pool < len(self.books.fleet.pools) or count < 1:
+            return Rule.STATUS
+        for _ in range(count):
+            node = self.books.capacity.next_spare(pool)
+            if node < 0:
+                return Rule.QUOTA
+            self.books.capacity.open(node)
+            self._boot(node, rows)
+        return 0
+
+    def _release(self, action: Action, rows: list[Row]) -> int:
+        books = self.books
+        node = action[1]
+        if not 0 <= node < len(books.node_state):
+            return Rule.STATUS
+        p = books.capacity.pool_of[node]
+        idle = books.capacity.free[node] == books.capacity.size[p] and books.node_state[node] == NodeState.UP
+        if not idle or not books.fleet.pools[p].elastic:
+            return Rule.STATUS
+        rows.append((books.now, Kind.RELEASING, node, -1, 0.0, 0.0))
+        self._halt(node)
+        return 0
+
+    _other: ClassVar[dict[int, Callable[[State, Action, list[Row]], int]]] = {
+        Verb.PREEMPT: _preempt,
+        Verb.MIGRATE: _move,
+        Verb.RESIZE: _move,
+        Verb.STAGE: _stage,
+        Verb.PROVISION: _provision,
+        Verb.RELEASE: _release,
+        Verb.HOLD: _hold,
+        Verb.REJECT: _reject,
+    }

@@ -1,0 +1,114 @@
+"""The contract of a strategy: a frozen dataclass whose ``decide`` turns a view into a plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from hcsim.events import Kind, Row
+from hcsim.view import Plan, View
+
+Memory = TypeVar("Memory")
+_TIMER = int(Kind.TIMER)
+
+
+@dataclass(frozen=True)
+class Wake:
+    """When a strategy is asked to decide: at instants with events of some kinds, at fixed intervals, or both.
+
+    ``kinds`` None means any event, the empty set none; ``period_s`` 0 means no fixed interval; with ``waiting_only``
+    instants at which no job waits are passed over. Join two with ``|``.
+    """
+
+    kinds: frozenset[int] | None = frozenset()
+    period_s: float = 0.0
+    waiting_only: bool = False
+
+    def __or__(self, other: Wake) -> Wake:
+        if self.period_s and other.period_s and self.period_s != other.period_s:
+            raise ValueError(f"two periods, {self.period_s} s and {other.period_s} s: a strategy has one")
+        kinds = None if self.kinds is None or other.kinds is None else self.kinds | other.kinds
+        waiting_only = self.waiting_only and other.waiting_only
+        return Wake(kinds, self.period_s or other.period_s, waiting_only)
+
+    def selects(self, events: Sequence[Row], waiting: Sized) -> bool:
+        """Whether an instant with these events, with these jobs waiting, is one to decide at."""
+        if self.waiting_only and not waiting:
+            return False
+        kinds = self.kinds
+        return kinds is None or any(row[1] in kinds or row[1] == _TIMER for row in events)
+
+
+#: At every instant at which anything happened.
+on_change = Wake(kinds=None)
+#: At every instant at which anything happened and a job waits: for strategies that only place waiting jobs.
+while_waiting = Wake(kinds=None, waiting_only=True)
+
+
+def every(period_s: float) -> Wake:
+    """At multiples of ``period_s``."""
+    if not period_s > 0:
+        raise ValueError(f"period_s is {period_s}, expected > 0")
+    return Wake(period_s=period_s)
+
+
+def on(*kinds: Kind) -> Wake:
+    """At instants with an event of one of these kinds."""
+    return Wake(kinds=frozenset(int(kind) for kind in kinds))
+
+
+class _Contract(ABC):
+    #: When to decide.
+    wake: ClassVar[Wake] = on_change
+    #: Knowledge beyond the view's columns: {"runtime"} for run-time estimates.
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The name in tables: the class's, in lower case with underscores."""
+        name = type(self).__name__
+        return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+class Strategy(_Contract):
+    """A policy without memory: subclass as a frozen dataclass of parameters.
+
+    ``decide`` is called by the control loop, once per instant that ``wake`` selects, with all events of the instant
+    applied. It must depend on the view and its parameters alone (no clock, no global state, no other source of
+    randomness than ``view.uniform``), and must not keep the view or the plan.
+    """
+
+    @abstractmethod
+    def decide(self, view: View) -> Plan:
+        """What to do now."""
+
+
+class RememberingStrategy(_Contract, Generic[Memory]):
+    """A policy that carries a memory of frozen scalars, strings, tuples and arrays from one decision to the next."""
+
+    @abstractmethod
+    def initial(self, view: View) -> Memory:
+        """The memory before the first decision."""
+
+    @abstractmethod
+    def decide(self, view: View, memory: Memory) -> tuple[Plan, Memory]:
+        """What to do now, and what to remember."""
+
+
+AnyStrategy = Strategy | RememberingStrategy[Any]
+
+
+def strategy_sha256(strategy: AnyStrategy) -> str:
+    """A hash of a strategy's code and parameters: the same object has the same hash in simulation and live."""
+    cls = type(strategy)
+    try:
+        source = inspect.getsource(cls)
+    except (OSError, TypeError):
+        source = cls.__qualname__
+    params = repr(dataclasses.asdict(strategy)) if dataclasses.is_dataclass(strategy) else ""  # type: ignore[call-overload]
+    return hashlib.sha256(f"{cls.__qualname__}\n{source}\n{params}".encode()).hexdigest()

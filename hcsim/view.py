@@ -1,0 +1,161 @@
+"""What a strategy sees: read-only columns of the present, and a scratch plan. The future is not in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from hcsim.actions import Allocation
+from hcsim.books import Books, Status
+from hcsim.model import Fleet, InputError, NodePool
+from hcsim.plan import Plan
+from hcsim.queue import KeyedQueue, Queue
+from hcsim.rng import stream, uniform
+
+_DRAWS = stream("strategy")
+
+
+class View:
+    """The state at one instant, with all events of the instant applied.
+
+    Jobs, nodes, pools and sites are numbers; job columns are indexed by job number. One view object serves a whole
+    run: read it during ``decide`` and do not keep it.
+    """
+
+    def __init__(self, books: Books, *, knows_runtime: bool) -> None:
+        self._books = books
+        self._knows_runtime = knows_runtime
+        self.fleet: Fleet = books.fleet
+        self.pools: tuple[NodePool, ...] = books.fleet.pools
+        self.job_class = books.job_class
+        self.arrival_s = books.arrival_s
+        self.gpus = books.gpus
+        self.milli = books.milli
+        self.tenant = books.tenant
+        self.priority = books.priority
+        self.deadline_s = books.deadline_s
+        self.min_gpus = books.min_gpus
+        self.max_gpus = books.max_gpus
+        self.dataset_bytes = books.dataset_bytes
+        #: Waiting jobs in arrival order.
+        self.waiting: Queue = books.queue
+        #: Job -> allocation of every job that holds GPUs, started or not.
+        self.claims: Mapping[int, Allocation] = MappingProxyType(books.claims)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start of the trace."""
+        return self._books.now
+
+    @property
+    def decision(self) -> int:
+        """How many decisions came before this one."""
+        return self._books.decision
+
+    def running(self) -> dict[int, Allocation]:
+        """Job -> allocation of every job that has started and not finished, in the order of their placement."""
+        status = self._books.status
+        return {job: where for job, where in self._books.claims.items() if status[job] == Status.RUNNING}
+
+    def plan(self) -> Plan:
+        """An empty plan. Every decision returns one."""
+        return Plan(self._books)
+
+    def waiting_by(self, key: Callable[[int], float]) -> Queue:
+        """Waiting jobs in ascending order of (key, job).
+
+        ``key`` is taken once, when a job joins the queue, so it must be something that does not change while a job
+        waits; pass the same function at every decision (a method of a frozen dataclass, a view's method).
+        """
+        queue = self._books.keyed.get(key)
+        if queue is None:
+            queue = self._books.keyed[key] = KeyedQueue(self._books.job_class, self._books.status, key)
+            for job in self._books.queue:
+                queue.add(job)
+        return queue
+
+    def status(self, job: int) -> Status:
+        """Where a job is in its life."""
+        return Status(self._books.status[job])
+
+    def queued_s(self, job: int) -> float:
+        """How long a waiting job has been in the queue this time."""
+        return self._books.now - self._books.since_s[job]
+
+    def attained_gpu_s(self, job: int) -> float:
+        """GPU-seconds that a job has had, the current run included."""
+        books = self._books
+        attained = books.attained_gpu_s[job]
+        if books.status[job] == Status.RUNNING:
+            attained += (books.now - books.since_s[job]) * books.gpus_held(books.claims[job])
+        return attained
+
+    def progress_s(self, job: int) -> float:
+        """Reference seconds of its work that a job has done, the current run included."""
+        books = self._books
+        done = books.progress_s[job]
+        if books.status[job] == Status.RUNNING:
+            done += (books.now - books.since_s[job]) * books.rate(job, books.claims[job])
+        return done
+
+    def estimate_s(self, job: int) -> float:
+        """The estimated run time on reference GPUs, from the configured estimator.
+
+        Raises:
+            InputError: the strategy does not declare ``needs = {"runtime"}``.
+        """
+        if not self._knows_runtime or self._books.estimate_s is None:
+            raise InputError("run-time estimates are not known to this strategy: declare needs = frozenset({'runtime'})")
+        return self._books.estimate_s[job]  # type: ignore[no-any-return]
+
+    def remaining_s(self, job: int) -> float:
+        """Estimated reference seconds of work left, at least zero. Raises like :meth:`estimate_s`."""
+        return max(self.estimate_s(job) - self.progress_s(job), 0.0)
+
+    def end_s(self, job: int) -> float:
+        """When a job that holds GPUs will end by its estimate (now, when it has outrun it; a start still to come is
+        taken to be now). Raises like :meth:`estimate_s`."""
+        return self._books.now + self.remaining_s(job) / self._books.rate(job, self._books.claims[job])
+
+    def rate(self, job: int, allocation: Allocation) -> float:
+        """Reference seconds of work per second that a job would do there."""
+        return self._books.rate(job, allocation)
+
+    def allowed_pools(self, job: int) -> tuple[int, ...]:
+        """The pools that no hard rule bars a job from, in fleet order."""
+        return self._books.demands.pools[self._books.job_class[job]]
+
+    def price_usd(self, pool: int) -> float:
+        """Current price of a GPU-hour in a pool."""
+        return self._books.price_usd[pool]
+
+    def speed(self, pool: int) -> float:
+        """Speed of a pool's GPUs relative to the reference."""
+        return self._books.pool_speed[pool]
+
+    def pool_of(self, node: int) -> int:
+        """The pool that a node belongs to."""
+        return self._books.capacity.pool_of[node]
+
+    def free_gpus(self, node: int) -> int:
+        """Whole GPUs of a node that can be claimed now; 0 when it is off or down."""
+        return self._books.capacity.free[node]
+
+    def pool_free_gpus(self, pool: int) -> int:
+        """Whole GPUs that can be claimed on nodes of a pool that are on."""
+        first = self.fleet.first_node
+        return sum(self._books.capacity.free[first[pool] : first[pool + 1]])
+
+    def egress_usd(self, job: int, pool: int) -> float:
+        """What moving a job's dataset to a pool's site would cost; 0 when it has none or it is there."""
+        books = self._books
+        home = books.dataset_site[job]
+        if home < 0:
+            return 0.0
+        source = self.fleet.site_names.index(books.dataset_sites[home])
+        link = self.fleet.link(source, self.fleet.pool_site[pool])
+        return 0.0 if link is None else books.dataset_bytes[job] / 1e9 * link.usd_per_gb
+
+    def uniform(self, draw: int = 0) -> float:
+        """A random number in (0, 1) keyed by (seed, decision, draw): the strategy's only source of randomness."""
+        return uniform(self._books.seed, _DRAWS, self._books.decision, draw)
