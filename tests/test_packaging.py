@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def test_the_wheel_holds_real_files_under_hcsim(built: dict[str, Path], project_
     assert sources(project_root / "hcsim") >= {"hcsim/strategies/__init__.py", "hcsim/conf/config.yaml"}
     for name in sources(project_root / "hcsim"):
         assert sizes.get(name) == (project_root / name).stat().st_size, name
-    assert {name.split("/")[0] for name in names} == {"hcsim", "hcsim-0.1.0.dist-info"}
+    version = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert {name.split("/")[0] for name in names} == {"hcsim", f"hcsim-{version}.dist-info"}
 
 
 @pytest.mark.slow
