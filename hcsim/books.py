@@ -50,23 +50,22 @@ class Books:
         self.demands: Demands = demands(jobs, fleet)
         self.job_class = self.demands.job_class
         self._static = self.demands.rules
-        sizes = set(self.demands.gpus)
-        self.capacity = Capacity(fleet, sizes, track_host=any(self.demands.cpus) or any(self.demands.ram_bytes))
+        self.capacity = Capacity(fleet, self.demands)
         self.pool_speed = perf.of_pools(fleet)
         self.price_usd = [p.usd_per_gpu_h for p in fleet.pools]
         self.node_state = bytearray(NodeState.OFF if fleet.pools[p].elastic else NodeState.UP for p in fleet.node_pool)
         # what is known of each job
-        self.id = memoryview(jobs.id)
-        self.arrival_s = memoryview(jobs.arrival_s)
-        self.gpus = memoryview(jobs.gpus)
-        self.milli = memoryview(jobs.gpu_milli)
-        self.min_gpus = memoryview(jobs.min_gpus)
-        self.max_gpus = memoryview(jobs.max_gpus)
-        self.tenant = memoryview(jobs.tenant)
-        self.priority = memoryview(jobs.priority)
-        self.deadline_s = memoryview(jobs.deadline_s)
-        self.dataset_bytes = memoryview(jobs.dataset_bytes)
-        self.dataset_site = memoryview(jobs.dataset_site)
+        self.id = jobs.id.data
+        self.arrival_s = jobs.arrival_s.data
+        self.gpus = jobs.gpus.data
+        self.milli = jobs.gpu_milli.data
+        self.min_gpus = jobs.min_gpus.data
+        self.max_gpus = jobs.max_gpus.data
+        self.tenant = jobs.tenant.data
+        self.priority = jobs.priority.data
+        self.deadline_s = jobs.deadline_s.data
+        self.dataset_bytes = jobs.dataset_bytes.data
+        self.dataset_site = jobs.dataset_site.data
         self.dataset_sites = jobs.dataset_sites
         self.estimate_s = estimate_s
         # what has become of it

@@ -8,8 +8,10 @@ one heap, a claim costs nothing but the count, and a release pushes the node int
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from math import inf
 
 from hcsim.actions import Allocation
+from hcsim.constraints import Demands
 from hcsim.model import Fleet
 
 #: Number of set bits of a GPU mask (at most 16 GPUs on a node).
@@ -33,8 +35,7 @@ _LOWEST8 = [[lowest_bits(mask, g) if g <= mask.bit_count() else 0 for g in range
 class Capacity:
     """Claimable GPUs per node. A node that is off or down has none; off nodes of rented pools wait in ``spare``."""
 
-    def __init__(self, fleet: Fleet, sizes: set[int], *, track_host: bool = False) -> None:
-        """``sizes``: the gang sizes that will be asked for; ``track_host``: whether any job asks for CPUs or RAM."""
+    def __init__(self, fleet: Fleet, demands: Demands) -> None:
         pools = fleet.pools
         self.pool_of = fleet.node_pool
         self.size = [p.gpus_per_node for p in pools]
@@ -42,15 +43,18 @@ class Capacity:
         self.free = [0 if pools[p].elastic else pools[p].gpus_per_node for p in self.pool_of]
         self.mask = [(1 << n) - 1 for n in self.free]
         self.off = bytearray(1 if pools[p].elastic else 0 for p in self.pool_of)
-        self.spare = [list(range(self.first[p], self.first[p + 1])) if pools[p].elastic else [] for p in range(len(pools))]
+        self.spare = [
+            list(range(self.first[p], self.first[p + 1])) if pools[p].elastic else [] for p in range(len(pools))
+        ]
         self.full = [0 if p.elastic else p.nodes for p in pools]
         self.quota = [fleet.sites[s].quota_gpus for s in fleet.pool_site]
         self.site_of_pool = fleet.pool_site
         self.rented = [0] * len(fleet.sites)  # GPUs of rented nodes that are on, per site
         self.shared: list[dict[tuple[int, int], int]] = [{} for _ in pools]  # (node, gpu) -> free milli-GPU
-        self.track_host = track_host
-        self.cpus = [pools[p].cpus_per_node or float("inf") for p in self.pool_of] if track_host else []
-        self.ram = [pools[p].ram_bytes_per_node or float("inf") for p in self.pool_of] if track_host else []
+        self.track_host = any(demands.cpus) or any(demands.ram_bytes)  # free CPUs and RAM are kept only if anyone asks
+        self.cpus = [pools[p].cpus_per_node or inf for p in self.pool_of] if self.track_host else []
+        self.ram = [pools[p].ram_bytes_per_node or inf for p in self.pool_of] if self.track_host else []
+        self._demands = demands
         # closed[scope]: demand classes known not to fit in that set of pools; openers[pool]: what a release re-opens
         self.closed: dict[tuple[int, ...], set[int]] = {}
         self.openers: list[dict[tuple[tuple[int, ...], int], int]] = [{} for _ in pools]
@@ -58,7 +62,7 @@ class Capacity:
         self._exact: dict[int, list[list[int]]] = {}  # pool -> heap of nodes per exact free count, once asked for
         self._steps: list[list[list[tuple[list[int], bytearray, int]]]] = [[] for _ in pools]
         for p, size in enumerate(self.size):
-            for g in {min(g, size) for g in sizes} | {size}:
+            for g in {min(g, size) for g in demands.gpus} | {size}:
                 self._add_level(p, g)
 
     def _add_level(self, p: int, g: int) -> None:
@@ -147,8 +151,12 @@ class Capacity:
         mask = self.mask[node] or (((1 << self.size[self.pool_of[node]]) - 1) if self.off[node] else 0)
         return _LOWEST8[mask][g] if mask < 256 else lowest_bits(mask, g)
 
-    def holds(self, allocation: Allocation) -> bool:
-        """Whether every GPU of an allocation can be claimed now."""
+    def holds(self, allocation: Allocation, c: int) -> bool:
+        """Whether every GPU of an allocation, and the CPUs and RAM of demand class ``c``, can be claimed now."""
+        if self.track_host:
+            cpus, ram = (each / max(len(allocation), 1) for each in (self._demands.cpus[c], self._demands.ram_bytes[c]))
+            if any(self.cpus[node] < cpus or self.ram[node] < ram for node, _, _ in allocation):
+                return False
         for node, mask, milli in allocation:
             if self.off[node]:
                 if self.spare_allowed(self.pool_of[node]) < 1:
@@ -165,8 +173,10 @@ class Capacity:
 
     # -- changes -----------------------------------------------------------------------------------------------------
 
-    def take(self, allocation: Allocation) -> None:
-        """Claim an allocation that :meth:`holds`; off nodes are opened."""
+    def take(self, allocation: Allocation, c: int) -> None:
+        """Claim an allocation that :meth:`holds` for demand class ``c`` (-1: GPUs only); off nodes are opened."""
+        if self.track_host and c >= 0:
+            self.use_host(allocation, c, -1.0)
         for node, mask, milli in allocation:
             if self.off[node]:
                 self.open(node)
@@ -185,8 +195,10 @@ class Capacity:
             if self._exact:
                 self._list_exact(node, left)
 
-    def give(self, allocation: Allocation) -> None:
-        """Return the GPUs of an allocation."""
+    def give(self, allocation: Allocation, c: int) -> None:
+        """Return what :meth:`take` claimed."""
+        if self.track_host and c >= 0:
+            self.use_host(allocation, c, 1.0)
         for node, mask, milli in allocation:
             p = self.pool_of[node]
             if milli != 1000:
@@ -212,6 +224,13 @@ class Capacity:
                 self._list_exact(node, new)
             if self.openers[p]:
                 self._reopen(p, new)
+
+    def use_host(self, allocation: Allocation, c: int, sign: float) -> None:
+        """A gang's CPUs and RAM are spread evenly over its nodes."""
+        cpus, ram = self._demands.cpus[c], self._demands.ram_bytes[c]
+        for node, _, _ in allocation:
+            self.cpus[node] += sign * cpus / len(allocation)
+            self.ram[node] += sign * ram / len(allocation)
 
     def _rise(self, p: int, node: int) -> None:
         """A node has all its GPUs from now: list it where it qualifies, re-open the classes that it may hold."""
@@ -281,4 +300,8 @@ class Capacity:
         openers = self.openers[p]
         for key in [key for key, need in openers.items() if need <= free]:
             del openers[key]
-            self.closed[key[0]].discard(key[1])
+            classes = self.closed.get(key[0])
+            if classes is not None:
+                classes.discard(key[1])
+                if not classes:
+                    del self.closed[key[0]]

@@ -6,16 +6,18 @@ import pickle
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from hcsim.events import Kind, Row
+from hcsim.events import Kind
 from hcsim.executor import Executor
 from hcsim.log import CHUNK_ROWS, Log
 from hcsim.model import InputError
 from hcsim.plan import Plan
 from hcsim.state import State
 from hcsim.strategy import AnyStrategy, RememberingStrategy
+from hcsim.view import View
 
 
 class StrategyError(InputError):
@@ -39,93 +41,80 @@ def run(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> Cl
     Raises:
         StrategyError: the strategy is at fault; the message names it, the decision and the time.
     """
-    books, orders, rows = state.books, state.orders, log.rows
-    decide, wake = _decider(strategy, state, log), strategy.wake
-    clock, timer = Clock(), time.perf_counter
+    books, orders, rows, counts = state.books, state.orders, log.rows, state.books.queue.counts
+    view = state.view(knows_runtime="runtime" in strategy.needs)
+    decide = _remembering(strategy, view, log) if isinstance(strategy, RememberingStrategy) else strategy.decide
+    wake, clock, timer = strategy.wake, Clock(), time.perf_counter
+    any_kind, waiting_only, period_s = wake.kinds is None, wake.waiting_only, wake.period_s
     tick = 0.0
 
-    def record(events: Sequence[Row]) -> None:
-        state.apply(events)
-        rows.extend(events)
+    def carry_out() -> None:
         while orders:
             caused = executor.submit(orders.popleft())
             state.apply(caused)
             rows.extend(caused)
 
-    if wake.period_s:
+    if period_s:
         executor.wake_at(0.0)
     for now, events in executor.instants():
-        record(events)
+        state.apply(events)
+        rows.extend(events)
+        if orders:
+            carry_out()
         if len(rows) >= CHUNK_ROWS:
             log.flush()
-        if wake.period_s and now >= tick:
-            tick = (now // wake.period_s + 1) * wake.period_s
+        if period_s and now >= tick:
+            tick = (now // period_s + 1) * period_s
             executor.wake_at(tick)
-        elif not wake.selects(events, books.queue.counts):
+        elif (waiting_only and not counts) or not (any_kind or wake.selects(events)):
             continue
         rows.append((now, _WAKE, books.decision, -1, 0.0, 0.0))
         started = timer()
-        plan = decide()
+        try:
+            plan = decide(view)
+        except Exception as error:
+            raise _fault(strategy, view, error) from error
+        if type(plan) is not Plan:
+            raise _fault(strategy, view, plan)
         clock.decide_s += timer() - started
         books.decision += 1
-        rows.extend(state.admit(plan))
-        record(_NOTHING)
-        for at in plan.timers or _NOTHING:
+        if plan.actions:
+            rows.extend(state.admit(plan))
+            carry_out()
+        for at in plan.timers or ():
             executor.wake_at(at)
     clock.decisions = books.decision
     return clock
 
 
 _WAKE = int(Kind.WAKE)
-_NOTHING: tuple[Row, ...] = ()
 
 
-def _decider(strategy: AnyStrategy, state: State, log: Log) -> Callable[[], Plan]:
-    """``decide`` bound to the run's view (and memory), its faults turned into one-line errors."""
-    books = state.books
-    view = state.view(knows_runtime="runtime" in strategy.needs)
+def _remembering(strategy: RememberingStrategy[Any], view: View, log: Log) -> Callable[[View], Plan]:
+    """``decide`` with its memory carried along and fingerprinted in the log, so that a replay that remembers something
+    else is found out."""
+    memory = strategy.initial(view)
 
-    def fault(what: str) -> StrategyError:
-        return StrategyError(f"strategy {strategy.name} {what} (decision {books.decision}, t = {books.now:g} s)")
-
-    def checked(plan: object) -> Plan:
-        if type(plan) is not Plan:
-            raise fault(f"returned {type(plan).__name__}, expected the Plan of view.plan()")
+    def decide(view: View) -> Plan:
+        nonlocal memory
+        answer = strategy.decide(view, memory)
+        if type(answer) is not tuple or len(answer) != 2:
+            return answer  # type: ignore[return-value]  # the loop names the fault
+        plan, memory = answer
+        print_ = float(zlib.crc32(pickle.dumps(memory, protocol=5)))
+        log.rows.append((view.now, Kind.REMEMBERED, view.decision, -1, print_, 0.0))
         return plan
 
-    def raised(error: Exception) -> StrategyError:
-        if isinstance(error, StrategyError):
-            return error
-        if isinstance(error, InputError):
-            return fault(f"was refused: {error}")
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        return fault(f"raised {type(error).__name__}: {error} at {frame.filename}:{frame.lineno}")
+    return decide
 
-    if isinstance(strategy, RememberingStrategy):
-        memory = strategy.initial(view)
 
-        def remember() -> Plan:
-            nonlocal memory
-            try:
-                answer = strategy.decide(view, memory)
-                if type(answer) is not tuple or len(answer) != 2:
-                    raise fault(f"returned {type(answer).__name__}, expected (plan, memory)")
-                plan, memory = answer
-                # the memory's fingerprint is in the log: a replay that remembers something else is found out
-                print_ = float(zlib.crc32(pickle.dumps(memory, protocol=5)))
-            except Exception as error:
-                raise raised(error) from error
-            log.rows.append((books.now, Kind.REMEMBERED, books.decision, -1, print_, 0.0))
-            return checked(plan)
-
-        return remember
-
-    decide = strategy.decide
-
-    def ask() -> Plan:
-        try:
-            return checked(decide(view))
-        except Exception as error:
-            raise raised(error) from error
-
-    return ask
+def _fault(strategy: AnyStrategy, view: View, what: object) -> StrategyError:
+    """The one-line error for a strategy that raised, or returned something that is not a plan."""
+    if isinstance(what, InputError):
+        said = f"was refused: {what}"
+    elif isinstance(what, Exception):
+        frame = traceback.extract_tb(what.__traceback__)[-1]
+        said = f"raised {type(what).__name__}: {what} at {frame.filename}:{frame.lineno}"
+    else:
+        said = f"returned {type(what).__name__}, expected the Plan of view.plan()"
+    return StrategyError(f"strategy {strategy.name} {said} (decision {view.decision}, t = {view.now:g} s)")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DTYPE = np.dtype(
     [("time_s", "<f8"), ("kind", "u1"), ("subject", "<i4"), ("node", "<i4"), ("value", "<f8"), ("detail", "<f8")]
 )
-CHUNK_ROWS = 1 << 16
+CHUNK_ROWS = 1 << 12
 
 
 class Log:

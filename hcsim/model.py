@@ -157,7 +157,7 @@ class Fleet:
     @cached_property
     def node_pool(self) -> list[int]:
         """Pool number of each node."""
-        return np.repeat(np.arange(len(self.pools)), [p.nodes for p in self.pools]).tolist()  # type: ignore[no-any-return]
+        return np.repeat(np.arange(len(self.pools)), [p.nodes for p in self.pools]).tolist()
 
     @property
     def nodes(self) -> int:
@@ -277,8 +277,13 @@ class Jobs:
             InputError: a column is unknown, or a row holds NaN, a negative or infinite time, a duplicate id, or a gang
                 size below one; the message names source, row and column.
         """
-        names = {k: tuple(columns.pop(k)) for k in ("gpu_types", "residencies", "dataset_sites") if k in columns}
-        names["tenants"] = tuple(columns.pop("tenants", ("default",)))
+        tables: dict[str, tuple[str, ...]] = {
+            "tenants": ("default",),
+            "gpu_types": (),
+            "residencies": (),
+            "dataset_sites": (),
+        }
+        names = {key: tuple(columns.pop(key, default)) for key, default in tables.items()}
         for key in columns:
             if key != "id" and key not in JOB_COLUMNS:
                 raise InputError(f"{source}: column '{key}' unknown; {nearest(key, list(JOB_COLUMNS))}")
@@ -308,7 +313,7 @@ class Jobs:
         refuse(~(full["checkpoint_interval_s"] > 0), "checkpoint_interval_s", "> 0 (inf: never)")
         refuse(np.isnan(full["deadline_s"]), "deadline_s", "a number (inf: none)")
         for key, table in (("gpu_type", "gpu_types"), ("residency", "residencies"), ("dataset_site", "dataset_sites")):
-            refuse(full[key] >= len(names.get(table, ())), key, f"a code into {table} {names.get(table, ())}")
+            refuse(full[key] >= len(names[table]), key, f"a code into {table} {names[table]}")
         refuse((full["tenant"] < 0) | (full["tenant"] >= len(names["tenants"])), "tenant", "a code into tenants")
         full["min_gpus"] = np.where(full["min_gpus"] > 0, full["min_gpus"], full["gpus"]).astype(np.int32)
         full["max_gpus"] = np.where(full["max_gpus"] > 0, full["max_gpus"], full["gpus"]).astype(np.int32)

@@ -43,7 +43,7 @@ class Plan:
         job = queue.only()
         if job < 0:
             return self._placeable(queue, scope)
-        if job in self._taken or self._shut(self._books.job_class[job], scope):
+        if job in self._taken or (self._books.capacity.closed and self._shut(self._books.job_class[job], scope)):
             return ()
         return () if self._search(job, scope, best=False) is None else (job,)
 
@@ -114,7 +114,8 @@ class Plan:
         """Whether a job could be placed there now, by every hard rule and what the plan has taken so far."""
         allocation = self._allocation(job, where)
         books = self._books
-        return bool(allocation) and books.rule(job, allocation) == 0 and books.capacity.holds(allocation)
+        c = books.job_class[job]
+        return bool(allocation) and books.rule(job, allocation) == 0 and books.capacity.holds(allocation, c)
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
@@ -133,12 +134,13 @@ class Plan:
             held = True
         else:
             where = self._allocation(job, where)
-            held = books.capacity.holds(where)
+            held = books.capacity.holds(where, books.job_class[job])
         self._taken.add(job)
-        self._changed()
+        self._job = -1
+        self._found = None
         if held:
-            books.capacity.take(where)  # type: ignore[arg-type]  # an allocation in either case
-        self.actions.append((_PLACE, job, where, lease_s, held))  # type: ignore[arg-type]
+            books.capacity.take(where, books.job_class[job])
+        self.actions.append((_PLACE, job, where, lease_s, held))
         return held
 
     def preempt(self, job: int, checkpoint: bool = True) -> None:
@@ -148,7 +150,7 @@ class Plan:
             self._illegal("preempt", job)
         self._taken.add(job)
         self._changed()
-        books.capacity.give(books.claims[job])
+        books.capacity.give(books.claims[job], books.job_class[job])
         self.actions.append((Verb.PREEMPT, job, (), float(checkpoint), True))
 
     def migrate(self, job: int, where: int | Allocation) -> bool:
@@ -165,9 +167,10 @@ class Plan:
             self._illegal(verb.name.lower(), job)
         self._taken.add(job)
         self._changed()
-        books.capacity.give(books.claims[job])  # the new place may overlap the old one
-        held = books.capacity.holds(where)
-        books.capacity.take(where if held else books.claims[job])
+        c = books.job_class[job]
+        books.capacity.give(books.claims[job], c)  # the new place may overlap the old one
+        held = books.capacity.holds(where, c)
+        books.capacity.take(where if held else books.claims[job], c)
         self.actions.append((verb, job, where, 0.0, held))
         return held
 
@@ -208,12 +211,12 @@ class Plan:
             for node, count in gpus.items()
             if count > 0 and capacity.free[node] > 0
         )
-        capacity.take(hidden)
+        capacity.take(hidden, -1)
         self._changed()
         try:
             yield
         finally:
-            capacity.give(hidden)
+            capacity.give(hidden, -1)
             self._changed()
 
     def _changed(self) -> None:

@@ -13,18 +13,22 @@ WAITING = 1  # a job's status while it is in the queue
 class Queue:
     """Waiting jobs in arrival order (the order of their numbers). Jobs that leave are dropped lazily."""
 
+    _plain = True  # entries are the job numbers themselves
+
     def __init__(self, job_class: list[int], status: bytearray) -> None:
         self._class = job_class
         self._status = status
         self._lists: dict[int, list[Any]] = {}
+        self._last = -1
+        self.total = 0
         self._start: dict[int, int] = {}  # class -> entries before this one have left
         self.counts: dict[int, int] = {}  # class -> how many wait, for classes of which any waits
 
     def __len__(self) -> int:
-        return sum(self.counts.values())
+        return self.total
 
     def __bool__(self) -> bool:
-        return bool(self.counts)
+        return self.total > 0
 
     def __iter__(self) -> Iterator[int]:
         """All waiting jobs in order."""
@@ -37,12 +41,14 @@ class Queue:
         return entry  # type: ignore[no-any-return]
 
     def _live(self, entry: Any) -> bool:
-        return self._status[entry] == WAITING
+        return bool(self._status[entry] == WAITING)
 
     def add(self, job: int) -> None:
         """A job starts to wait."""
         c = self._class[job]
-        entry = self._entry(job)
+        self._last = job
+        self.total += 1
+        entry = job if self._plain else self._entry(job)
         if c in self.counts:
             self.counts[c] += 1
             entries = self._lists[c]
@@ -62,6 +68,7 @@ class Queue:
         """A job has stopped waiting (its status says so already)."""
         c = self._class[job]
         left = self.counts[c] - 1
+        self.total -= 1
         if left:
             self.counts[c] = left
             entries = self._lists[c]
@@ -74,12 +81,8 @@ class Queue:
                 self._start.pop(c, None)
 
     def only(self) -> int:
-        """The waiting job when there is exactly one, else -1."""
-        if len(self.counts) == 1:
-            for c, count in self.counts.items():
-                if count == 1:
-                    return self._job(next(self._entries(c))) if len(self._lists[c]) > 1 else self._job(self._lists[c][0])
-        return -1
+        """The waiting job when it is the only one and the last to have joined, else -1."""
+        return self._last if self.total == 1 and self._status[self._last] == WAITING else -1
 
     def of_class(self, c: int) -> Iterator[int]:
         """Waiting jobs of one class in order. The queue must not change while this is read."""
@@ -93,9 +96,9 @@ class Queue:
             i += 1
         if i:
             self._start[c] = i
-        for i in range(i, len(entries)):
-            if live(entries[i]):
-                yield entries[i]
+        for later in range(i, len(entries)):
+            if live(entries[later]):
+                yield entries[later]
 
     def merged(self, classes: Iterable[int], skip: Callable[[int], bool] | None = None) -> Iterator[int]:
         """Waiting jobs of some classes in order; once ``skip`` of a class is true the rest of it is left out."""
@@ -123,6 +126,8 @@ class KeyedQueue(Queue):
     A job's key is taken when it joins: what orders waiting jobs (estimate, attained service, priority) does not change
     while they wait.
     """
+
+    _plain = False
 
     def __init__(self, job_class: list[int], status: bytearray, key: Callable[[int], float]) -> None:
         super().__init__(job_class, status)

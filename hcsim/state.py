@@ -10,7 +10,7 @@ from hcsim.actions import Action, Allocation, Do, Order, Verb
 from hcsim.books import Books, NodeState, Status
 from hcsim.constraints import Rule
 from hcsim.events import Kind, Row
-from hcsim.model import Fleet, InputError, Jobs
+from hcsim.model import Fleet, Jobs
 from hcsim.perf import Perf
 from hcsim.plan import Plan
 from hcsim.view import View
@@ -78,19 +78,13 @@ class State:
                 allocation = books.claims.pop(subject)
                 if self._leased:
                     self._leased.discard(subject)
-                books.capacity.give(allocation)
+                books.capacity.give(allocation, books.job_class[subject])
                 if self._elastic:
                     self._watch(allocation, t)
             else:
                 handler = self._handlers.get(kind)
                 if handler is not None:
                     handler(t, subject, node, value, detail)
-
-    def _give(self, allocation: Allocation, t: float) -> None:
-        books = self.books
-        books.capacity.give(allocation)
-        if self._elastic:
-            self._watch(allocation, t)
 
     def _watch(self, allocation: Allocation, t: float) -> None:
         """Have the executor tell when a rented node that has just become idle has been so for long enough."""
@@ -145,13 +139,18 @@ class State:
         allocation = self.books.claims.pop(job, None)  # none when it was draining without a next claim
         self._drained(job, value)
         if allocation is not None:
-            self._give_standing(allocation, t)
+            self._give_standing(job, allocation, t)
         self._requeue(job, t)
 
-    def _give_standing(self, allocation: Allocation, t: float) -> None:
-        """Return the GPUs of an allocation on nodes that are not down."""
+    def _give_standing(self, job: int, allocation: Allocation, t: float) -> None:
+        """Return the GPUs of a lost job on nodes that are not down."""
         books = self.books
-        self._give(tuple(part for part in allocation if books.node_state[part[0]] != NodeState.DOWN), t)
+        standing = tuple(part for part in allocation if books.node_state[part[0]] != NodeState.DOWN)
+        books.capacity.give(standing, -1)
+        if books.capacity.track_host:
+            books.capacity.use_host(allocation, books.job_class[job], 1.0)
+        if self._elastic:
+            self._watch(standing, t)
 
     def _node_down(self, t: float, node: int, _: int, value: float, detail: float) -> None:
         books = self.books
@@ -228,14 +227,10 @@ class State:
     def _place(self, action: Action, rows: list[Row]) -> int:
         books = self.books
         _, job, allocation, lease_s, held = action
-        rule: int = books.rule(job, allocation)
-        if books.status[job] != 1:  # WAITING
-            rule = rule or Rule.STATUS
-        elif not held:
-            rule = rule or Rule.CAPACITY
+        rule: int = books.rule(job, allocation) or (0 if held else Rule.CAPACITY)
         if rule:
             if held:
-                books.capacity.give(allocation)
+                books.capacity.give(allocation, books.job_class[job])
                 self._close_unused(allocation)
             return rule
         books.status[job] = 2  # PLACED
@@ -319,8 +314,8 @@ class State:
             rule = rule or Rule.CAPACITY
         if rule:
             if held:
-                books.capacity.give(target)
-                books.capacity.take(old)
+                books.capacity.give(target, books.job_class[job])
+                books.capacity.take(old, books.job_class[job])
                 self._close_unused(target)
             return rule
         self._drain(job, old, 1.0, 1.0, rows)

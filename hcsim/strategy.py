@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from hcsim.events import Kind, Row
-from hcsim.view import Plan, View
+from hcsim.plan import Plan
+from hcsim.view import View
 
 Memory = TypeVar("Memory")
 _TIMER = int(Kind.TIMER)
@@ -36,10 +37,8 @@ class Wake:
         waiting_only = self.waiting_only and other.waiting_only
         return Wake(kinds, self.period_s or other.period_s, waiting_only)
 
-    def selects(self, events: Sequence[Row], waiting: Sized) -> bool:
-        """Whether an instant with these events, with these jobs waiting, is one to decide at."""
-        if self.waiting_only and not waiting:
-            return False
+    def selects(self, events: Sequence[Row]) -> bool:
+        """Whether these events are of a kind to decide at; a TIMER that was asked for always is."""
         kinds = self.kinds
         return kinds is None or any(row[1] in kinds or row[1] == _TIMER for row in events)
 
@@ -62,7 +61,7 @@ def on(*kinds: Kind) -> Wake:
     return Wake(kinds=frozenset(int(kind) for kind in kinds))
 
 
-class _Contract(ABC):
+class _Contract(ABC):  # noqa: B024 (what it has in common is data; decide differs in its signature)
     #: When to decide.
     wake: ClassVar[Wake] = on_change
     #: Knowledge beyond the view's columns: {"runtime"} for run-time estimates.
@@ -110,5 +109,5 @@ def strategy_sha256(strategy: AnyStrategy) -> str:
         source = inspect.getsource(cls)
     except (OSError, TypeError):
         source = cls.__qualname__
-    params = repr(dataclasses.asdict(strategy)) if dataclasses.is_dataclass(strategy) else ""  # type: ignore[call-overload]
+    params = repr(dataclasses.asdict(strategy)) if dataclasses.is_dataclass(strategy) else ""
     return hashlib.sha256(f"{cls.__qualname__}\n{source}\n{params}".encode()).hexdigest()

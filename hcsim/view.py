@@ -105,8 +105,8 @@ class View:
             InputError: the strategy does not declare ``needs = {"runtime"}``.
         """
         if not self._knows_runtime or self._books.estimate_s is None:
-            raise InputError("run-time estimates are not known to this strategy: declare needs = frozenset({'runtime'})")
-        return self._books.estimate_s[job]  # type: ignore[no-any-return]
+            raise InputError("run-time estimates are not known here: declare needs = frozenset({'runtime'})")
+        return self._books.estimate_s[job]
 
     def remaining_s(self, job: int) -> float:
         """Estimated reference seconds of work left, at least zero. Raises like :meth:`estimate_s`."""

@@ -1,4 +1,4 @@
-"""First fit: each waiting job, in arrival order, on the first node that fits; a job that does not fit is passed over."""
+"""First fit: each waiting job, in arrival order, on the first node that fits."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A SimPy environment with two fast lanes beside its event queue.
 
-Jobs do not become SimPy processes: arrivals are a sorted column and completions a heap, and :meth:`LaneEnvironment.lanes`
-takes whichever of the lanes and the event queue comes first. Users' own processes (an outage, a price change, an autoscaler)
-run beside the lanes on the same clock.
+Jobs do not become SimPy processes: arrivals are a sorted column and completions a heap, and
+:meth:`LaneEnvironment.instants` takes whichever of the lanes and the event queue comes first. Users' own processes (an
+outage, a price change, an autoscaler) run beside the lanes on the same clock.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ class LaneEnvironment(simpy.Environment):
     holds. ``rows`` collects the events of the current instant; processes add to it.
     """
 
-    def __init__(self, arrival_s: memoryview) -> None:
+    def __init__(self, arrival_s: memoryview, until_s: float = inf) -> None:
         super().__init__()
         self.arrival_s = arrival_s
+        self.until_s = until_s
         self.arrived = 0  # jobs that have arrived
         self.due: list[tuple[float, int]] = []
         self.rows: list[Row] = []
@@ -41,13 +42,13 @@ class LaneEnvironment(simpy.Environment):
             t = self._queue[0][0]
         return t
 
-    def lanes(self) -> Iterator[tuple[float, list[Row]]]:
+    def instants(self) -> Iterator[tuple[float, list[Row]]]:
         """Each next instant of the lanes and the event queue, with the rows that it produced in their order.
 
         SimPy's events of an instant are processed first, then due times, then arrivals. A generator, so that what the
         lanes need stays in local variables: this loop runs twice per job.
         """
-        queue, due, arrival_s = self._queue, self.due, self.arrival_s
+        queue, due, arrival_s, until_s = self._queue, self.due, self.arrival_s, self.until_s
         on_due, simpy_step = self.on_due, super().step
         count = len(arrival_s)
         coming = arrival_s[0] if count else inf
@@ -55,19 +56,17 @@ class LaneEnvironment(simpy.Environment):
             t = due[0][0] if due else inf
             if coming < t:
                 t = coming
-            if queue and queue[0][0] <= t:
-                t = queue[0][0]
-                if t == inf:
+            queued = bool(queue) and queue[0][0] <= t
+            if queued:
+                if t == inf and self.idle(queue[0][0]):
                     return
-                rows = self.rows = []
+                t = queue[0][0]
+            if t > until_s or t == inf:
+                return
+            rows = self.rows = []
+            if queued:
                 while queue and queue[0][0] <= t:
                     simpy_step()
-                mixed = True
-            elif t == inf:
-                return
-            else:
-                rows = self.rows = []
-                mixed = False
             self._now = t
             while due and due[0][0] <= t:
                 on_due(t, heappop(due)[1])
@@ -76,9 +75,14 @@ class LaneEnvironment(simpy.Environment):
                 rows.append((t, _ARRIVED, i, -1, 0.0, 0.0))
                 self.arrived = i = i + 1
                 coming = arrival_s[i] if i < count else inf
-            if mixed and len(rows) > 1:
+            if queued and len(rows) > 1:
                 rows.sort(key=_order)
-            yield t, rows
+            if rows:
+                yield t, rows
+
+    def idle(self, t: float) -> bool:
+        """Nothing is due and nobody will arrive; whether to end here rather than go on to SimPy's event at ``t``."""
+        return False
 
     def on_due(self, t: float, job: int) -> None:
         """A due time has come. Overridden by the executor."""

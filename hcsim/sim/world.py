@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from heapq import heappush
 from math import inf, isfinite
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import simpy
 
 from hcsim.actions import Allocation, Do, Order
+from hcsim.capacity import POPCOUNT
 from hcsim.constraints import dataset_site
 from hcsim.events import Kind, Row
 from hcsim.model import Fleet, InputError, Jobs
@@ -55,13 +56,13 @@ class Simulation(LaneEnvironment):
         until_s: float = inf,
         stall_s: float = 30 * 86400.0,
     ) -> None:
-        super().__init__(memoryview(jobs.arrival_s))
+        super().__init__(jobs.arrival_s.data, until_s)
         n = len(jobs)
-        self.fleet, self.jobs, self.seed, self.until_s, self.stall_s = fleet, jobs, seed, until_s, stall_s
+        self.fleet, self.jobs, self.seed, self.stall_s = fleet, jobs, seed, stall_s
         self._perf = perf or Perf()
         self._speed = self._perf.of_pools(fleet)
         self._pool_of = fleet.node_pool
-        self._gpus = memoryview(jobs.gpus)
+        self._gpus = jobs.gpus.data
         self._left = array("d", jobs.duration_s.tobytes())  # reference seconds of work still to do, as of the last save
         self._due_s = array("d", bytes(8 * n))  # when its phase ends; 0 when nothing is due
         self._began_s = array("d", bytes(8 * n))
@@ -77,7 +78,8 @@ class Simulation(LaneEnvironment):
         self._unfinished = n
         self._leases: dict[int, int] = {}  # job -> number of its lease
         self._lease_count = 0
-        self._last_active_s = 0.0
+        self._last_due_s = float(jobs.arrival_s[-1]) if n else 0.0  # last arrival, or when a job was last due
+        self._node_speed = [self._speed[p] for p in self._pool_of]
         for p, pool in enumerate(fleet.pools):
             if isfinite(pool.mtbf_s):
                 for node in range(fleet.first_node[p], fleet.first_node[p + 1]):
@@ -87,24 +89,15 @@ class Simulation(LaneEnvironment):
 
     # -- the executor's contract -------------------------------------------------------------------------------------
 
-    def instants(self) -> Iterator[tuple[float, Sequence[Row]]]:
-        """Each instant at which something happens and its events, until every job has ended."""
-        if not self._unfinished:
-            return
-        for t, rows in self.lanes():
-            if t > self.until_s or self._stalled(t):
-                return
-            if rows:
-                yield t, rows
-            if not self._unfinished:
-                return
-
     def submit(self, order: Order) -> Sequence[Row]:
         """Carry out an order; the events that it caused at once."""
         do, subject, allocation, value = order
-        if do == 1:  # Do.START
-            return self._start(subject, allocation)
-        return self._orders[do](self, subject, allocation, value)
+        if do != 1:  # Do.START
+            return self._orders[do](self, subject, allocation, value)
+        self._where[subject] = allocation
+        if self._plain and subject not in self._saved_at:
+            return (self._begin(subject, allocation, self._now),)
+        return self._set_up(subject, allocation)
 
     def wake_at(self, time_s: float) -> None:
         """Report a TIMER event at that time (now, if it has passed)."""
@@ -146,20 +139,11 @@ class Simulation(LaneEnvironment):
     # -- jobs --------------------------------------------------------------------------------------------------------
 
     def _rate(self, job: int, allocation: Allocation) -> float:
-        p = self._pool_of[allocation[0][0]]
+        node, mask, _ = allocation[0]
+        if len(allocation) == 1 and POPCOUNT[mask] == self._gpus[job]:
+            return self._node_speed[node]
+        p = self._pool_of[node]
         return self._perf.rate(self._speed[p], self._gpus[job], self.fleet.pools[p].gpus_per_node, allocation)
-
-    def _start(self, job: int, allocation: Allocation) -> Sequence[Row]:
-        self._where[job] = allocation
-        if not self._plain or job in self._saved_at:
-            rows, delay = self._set_up(job, allocation)
-            if delay > 0.0:
-                self._phase[job] = _STARTING
-                self._due_s[job] = due = self._now + delay
-                heappush(self.due, (due, job))
-                return rows
-            return [*rows, self._begin(job, allocation, self._now)]
-        return (self._begin(job, allocation, self._now),)
 
     def _begin(self, job: int, allocation: Allocation, t: float) -> Row:
         self._phase[job] = _RUNNING
@@ -168,8 +152,8 @@ class Simulation(LaneEnvironment):
         heappush(self.due, (due, job))
         return (t, _STARTED, job, allocation[0][0], 0.0, 0.0)
 
-    def _set_up(self, job: int, allocation: Allocation) -> tuple[list[Row], float]:
-        """What has to happen before a job runs there: its data and checkpoint come, it restarts. (rows, seconds)"""
+    def _set_up(self, job: int, allocation: Allocation) -> Sequence[Row]:
+        """Before a job runs there its data and checkpoint come, and it restarts."""
         site = self.fleet.pool_site[self._pool_of[allocation[0][0]]]
         rows: list[Row] = []
         delay = 0.0
@@ -182,7 +166,12 @@ class Simulation(LaneEnvironment):
             if saved != site and self.jobs.checkpoint_bytes[job] > 0:
                 delay = max(delay, self._transfer(rows, job, saved, site, float(self.jobs.checkpoint_bytes[job])))
             delay += float(self.jobs.restart_s[job])
-        return rows, delay
+        if delay <= 0.0:
+            return [*rows, self._begin(job, allocation, self._now)]
+        self._phase[job] = _STARTING
+        self._due_s[job] = due = self._now + delay
+        heappush(self.due, (due, job))
+        return rows
 
     def _transfer(self, rows: list[Row], job: int, source: int, target: int, size_bytes: float) -> float:
         """Seconds to carry bytes between two sites; the row is what egress is billed by."""
@@ -194,6 +183,7 @@ class Simulation(LaneEnvironment):
         """A job's phase ends: it starts, finishes, or has drained."""
         if self._due_s[job] != t:
             return  # it was stopped meanwhile
+        self._last_due_s = t
         phase = self._phase[job]
         if phase == _RUNNING:
             self._due_s[job] = 0.0
@@ -356,12 +346,9 @@ class Simulation(LaneEnvironment):
 
         self.timeout(max(delay_s, 0.0)).callbacks.append(happen)
 
-    def _stalled(self, t: float) -> bool:
-        """Whether only timers and failures are left: nothing due, nothing to arrive, for stall_s."""
-        if self.due or self.arrived < len(self.arrival_s):
-            self._last_active_s = self._now
-            return False
-        return t - self._last_active_s > self.stall_s
+    def idle(self, t: float) -> bool:
+        """Nothing is due or to arrive: every job has ended, or only timers and failures have gone on for stall_s."""
+        return not self._unfinished or t - self._last_due_s > self.stall_s
 
     _orders: ClassVar[dict[int, Callable[..., Sequence[Row]]]] = {
         Do.DRAIN: _drain,
