@@ -157,12 +157,13 @@ class Capacity:
             cpus, ram = (each / max(len(allocation), 1) for each in (self._demands.cpus[c], self._demands.ram_bytes[c]))
             if any(self.cpus[node] < cpus or self.ram[node] < ram for node, _, _ in allocation):
                 return False
+        opened = 0
         for node, mask, milli in allocation:
             if self.off[node]:
-                if self.spare_allowed(self.pool_of[node]) < 1:
+                opened += 1
+                if self.spare_allowed(self.pool_of[node]) < opened:
                     return False
-                continue
-            if milli == 1000:
+            elif milli == 1000:
                 if self.mask[node] & mask != mask:
                     return False
             elif not self.mask[node] & mask:

@@ -30,7 +30,9 @@ def explain(rows: npt.NDArray[Any], jobs: Jobs, fleet: Fleet, job_id: int) -> li
     lines = [f"job {job_id}: {jobs.gpus[job]} GPUs, tenant {jobs.tenants[jobs.tenant[job]]}"]
     wanted = demands(jobs.take(np.array([job])), fleet)
     for pool, rule in zip(fleet.pools, wanted.rules[0], strict=True):
-        lines.append(f"  pool {pool.name}: " + ("allowed" if rule == 0 else f"barred by rule {Rule(rule).name.lower()}"))
+        lines.append(
+            f"  pool {pool.name}: " + ("allowed" if rule == 0 else f"barred by rule {Rule(rule).name.lower()}")
+        )
     about_node = {Kind.NODE_DOWN, Kind.NODE_UP, Kind.NODE_OFF, Kind.IDLE, Kind.PROVISIONING, Kind.RELEASING}
     about_none = {Kind.PRICE_CHANGED, Kind.TIMER, Kind.WAKE, Kind.REMEMBERED, Kind.ALL_LEASES_ENDED}
     mine = rows[(rows["subject"] == job) & ~np.isin(rows["kind"], [int(k) for k in about_node | about_none])]

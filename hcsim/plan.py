@@ -9,6 +9,7 @@ import numpy as np
 
 from hcsim.actions import Action, Allocation, Verb
 from hcsim.books import Books, Status
+from hcsim.capacity import Capacity
 from hcsim.model import InputError
 from hcsim.queue import Queue
 
@@ -102,7 +103,7 @@ class Plan:
                         found = ((node, capacity.lowest(node, g), 1000),)
                         break
                 elif nodes := capacity.full_nodes(p, -(-g // size)):
-                    found = gang(books, nodes, g)
+                    found = _spread(capacity, nodes, g)
                     break
         if found is None:
             capacity.shut(scope, c, g if demands.milli[c] == 1000 and not capacity.track_host else 1)
@@ -134,7 +135,7 @@ class Plan:
             held = True
         else:
             where = self._allocation(job, where)
-            held = books.capacity.holds(where, books.job_class[job])
+            held = books.rule(job, where) == 0 and books.capacity.holds(where, books.job_class[job])
         self._taken.add(job)
         self._job = -1
         self._found = None
@@ -169,7 +170,8 @@ class Plan:
         self._changed()
         c = books.job_class[job]
         books.capacity.give(books.claims[job], c)  # the new place may overlap the old one
-        held = books.capacity.holds(where, c)
+        size = sum(mask.bit_count() for _, mask, _ in where)
+        held = books.rule(job, where, size) == 0 and books.capacity.holds(where, c)
         books.capacity.take(where if held else books.claims[job], c)
         self.actions.append((verb, job, where, 0.0, held))
         return held
@@ -253,16 +255,7 @@ class Plan:
         raise InputError(f"illegal action: {what} job {job}, whose status is {status}{again}")
 
 
-def gang(books: Books, nodes: list[int], gpus: int) -> Allocation | None:
-    """Whole nodes for a gang, the remainder on the last of them. None when the pool's quota does not allow them."""
-    capacity = books.capacity
-    parts = []
-    off = 0
-    for node in nodes:
-        count = min(gpus, capacity.size[capacity.pool_of[node]])
-        parts.append((node, capacity.lowest(node, count), 1000))
-        gpus -= count
-        off += capacity.off[node]
-    if off > 1 and off > capacity.spare_allowed(capacity.pool_of[nodes[0]]):
-        return None
-    return tuple(parts)
+def _spread(capacity: Capacity, nodes: list[int], gpus: int) -> Allocation:
+    """Nodes that are entirely free for a gang, the remainder on the last of them."""
+    size = capacity.size[capacity.pool_of[nodes[0]]]
+    return tuple((node, capacity.lowest(node, min(gpus - i * size, size)), 1000) for i, node in enumerate(nodes))

@@ -7,8 +7,8 @@ outage, a price change, an autoscaler) run beside the lanes on the same clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from heapq import heappop
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 from math import inf
 
 import simpy
@@ -33,14 +33,13 @@ class LaneEnvironment(simpy.Environment):
         self.due: list[tuple[float, int]] = []
         self.rows: list[Row] = []
 
-    def peek(self) -> float:
-        """Time of the next event, lanes included (SimPy's ``peek`` knows only its queue); inf when there is none."""
-        t = self.due[0][0] if self.due else inf
-        if self.arrived < len(self.arrival_s) and self.arrival_s[self.arrived] < t:
-            t = self.arrival_s[self.arrived]
-        if self._queue and self._queue[0][0] < t:
-            t = self._queue[0][0]
-        return t
+    def at(self, time_s: float, happen: Callable[[], None]) -> None:
+        """Call ``happen`` at exactly ``time_s``, or now if that has passed (a SimPy timeout of ``time_s - now`` may
+        miss it by a rounding error)."""
+        event = simpy.Event(self)
+        event._ok, event._value = True, None
+        event.callbacks.append(lambda _: happen())
+        heappush(self._queue, (max(time_s, self._now), simpy.events.NORMAL, next(self._eid), event))
 
     def instants(self) -> Iterator[tuple[float, list[Row]]]:
         """Each next instant of the lanes and the event queue, with the rows that it produced in their order.
@@ -68,14 +67,17 @@ class LaneEnvironment(simpy.Environment):
                 while queue and queue[0][0] <= t:
                     simpy_step()
             self._now = t
+            ready = []  # taken first: what falls due by being processed belongs to the next instant
             while due and due[0][0] <= t:
-                on_due(t, heappop(due)[1])
+                ready.append(heappop(due)[1])
+            for job in ready:
+                on_due(t, job)
             while coming <= t:
                 i = self.arrived
                 rows.append((t, _ARRIVED, i, -1, 0.0, 0.0))
                 self.arrived = i = i + 1
                 coming = arrival_s[i] if i < count else inf
-            if queued and len(rows) > 1:
+            if len(rows) > 1:
                 rows.sort(key=_order)
             if rows:
                 yield t, rows

@@ -101,7 +101,7 @@ class Simulation(LaneEnvironment):
 
     def wake_at(self, time_s: float) -> None:
         """Report a TIMER event at that time (now, if it has passed)."""
-        self._later(time_s - self.now, Kind.TIMER, 0)
+        self._report_at(time_s, Kind.TIMER, 0)
 
     def close(self) -> None:
         """Nothing to stop: a simulation holds no outside resource."""
@@ -115,8 +115,8 @@ class Simulation(LaneEnvironment):
         self._up[node] = 0
         self._down[node] = 1
         self.rows.append((self.now, Kind.NODE_DOWN, node, -1, 0.0, 0.0))
-        for job, where in enumerate(self._where):
-            if where is not None and any(part[0] == node for part in where):
+        for job in sorted({job for _, job in self.due}):  # whatever a job is doing, its end is in there
+            if any(part[0] == node for part in self._where[job] or ()):
                 self._lose(job, node)
 
     def repair(self, node: int) -> None:
@@ -273,15 +273,15 @@ class Simulation(LaneEnvironment):
         rows: list[Row] = []
         seconds = self._transfer(rows, job, self._home[home], site, float(self.jobs.dataset_bytes[job]))
 
-        def arrive(_: simpy.Event) -> None:
+        def arrive() -> None:
             self._staged.add((job, site))
             self.rows.append((self._now, Kind.STAGED, job, site, 0.0, 0.0))
 
-        self.timeout(seconds).callbacks.append(arrive)
+        self.at(self._now + seconds, arrive)
         return rows
 
     def _hold(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
-        self._later(value - self._now, Kind.RESUMED, job)
+        self._report_at(value, Kind.RESUMED, job)
         return _NOTHING
 
     def _forget(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
@@ -292,12 +292,12 @@ class Simulation(LaneEnvironment):
         self._lease_count += 1
         number = self._leases[job] = self._lease_count
 
-        def end(_: simpy.Event) -> None:
+        def end() -> None:
             if self._leases.get(job) == number:
                 self.rows.append((self._now, Kind.LEASE_ENDED, job, -1, 0.0, 0.0))
                 self._end_lease(job, self.rows)
 
-        self.timeout(value).callbacks.append(end)
+        self.at(self._now + value, end)
         return _NOTHING
 
     def _end_lease(self, job: int, rows: list[Row]) -> None:
@@ -315,11 +315,11 @@ class Simulation(LaneEnvironment):
             self._up[node] = 1
             return ((self._now, Kind.NODE_UP, node, -1, 0.0, 0.0),)
 
-        def up(_: simpy.Event) -> None:
+        def up() -> None:
             self._up[node] = 1
             self.rows.append((self._now, Kind.NODE_UP, node, -1, 0.0, 0.0))
 
-        self.timeout(seconds).callbacks.append(up)
+        self.at(self._now + seconds, up)
         return _NOTHING
 
     def _halt(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
@@ -327,7 +327,7 @@ class Simulation(LaneEnvironment):
         return ((self._now, Kind.NODE_OFF, node, -1, 0.0, 0.0),)
 
     def _watch(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
-        self._later(value, Kind.IDLE, node)
+        self._report_at(self._now + value, Kind.IDLE, node)
         return _NOTHING
 
     def _failures(self, node: int, mtbf_s: float, repair_s: float) -> Generator[simpy.Event, Any, None]:
@@ -340,11 +340,8 @@ class Simulation(LaneEnvironment):
             self.repair(node)
             k += 1
 
-    def _later(self, delay_s: float, kind: Kind, subject: int) -> None:
-        def happen(_: simpy.Event) -> None:
-            self.rows.append((self._now, kind, subject, -1, 0.0, 0.0))
-
-        self.timeout(max(delay_s, 0.0)).callbacks.append(happen)
+    def _report_at(self, time_s: float, kind: Kind, subject: int) -> None:
+        self.at(time_s, lambda: self.rows.append((self._now, kind, subject, -1, 0.0, 0.0)))
 
     def idle(self, t: float) -> bool:
         """Nothing is due or to arrive: every job has ended, or only timers and failures have gone on for stall_s."""
