@@ -1,0 +1,87 @@
+"""What a trace does not say about its jobs, drawn by key: residency, datasets, deadlines, estimates, checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hcsim.model import InputError
+from hcsim.rng import stream, uniforms
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Seeded distributions. Job k's attributes are keyed by k, so changing one share moves nothing else.
+
+    A share of 0 leaves the attribute out. Residency-bound jobs keep their data in ``residency_site``. Deadlines are
+    arrival + slack × duration + ``deadline_grace_s``, slack uniform in ``deadline_slack``. User estimates are
+    duration × a factor uniform in ``estimate_factor`` (users over-ask: Mu'alem and Feitelson, TPDS 2001), rounded up to
+    a whole minute. ``checkpoint_bytes`` is per GPU. All of these are assumptions, not measurements of the trace.
+    """
+
+    residency: str = "eu"
+    residency_share: float = 0.0
+    residency_max_gang: int = 32
+    residency_site: str = "cloud_eu"
+    dataset_share: float = 0.0
+    dataset_sites: tuple[str, ...] = ("onprem", "cloud_us", "cloud_eu")
+    dataset_median_bytes: float = 20e9
+    dataset_sigma: float = 1.0
+    deadline_share: float = 0.0
+    deadline_slack: tuple[float, float] = (2.0, 10.0)
+    deadline_grace_s: float = 4 * 3600.0
+    estimate_factor: tuple[float, float] = (1.0, 5.0)
+    checkpoint_interval_s: float = 1800.0
+    checkpoint_bytes: float = 2e9
+    checkpoint_s: float = 10.0
+    restart_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("residency_share", "dataset_share", "deadline_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected 0 to 1")
+
+    def columns(self, seed: int, arrival_s: Floats, duration_s: Floats, gpus: npt.NDArray[np.int32]) -> dict[str, Any]:
+        """Columns for :meth:`hcsim.model.Jobs.build`, drawn for jobs 0, 1, 2, ..."""
+        n = len(arrival_s)
+        jobs = np.arange(n)
+
+        def draw(name: str) -> Floats:
+            return uniforms(seed, stream(name), jobs) if n else np.zeros(0)
+
+        low, high = self.estimate_factor
+        estimate = duration_s * (low + (high - low) * draw("estimate"))
+        out: dict[str, Any] = {
+            "user_estimate_s": np.ceil(estimate / 60.0) * 60.0,
+            "checkpoint_interval_s": np.full(n, self.checkpoint_interval_s),
+            "checkpoint_bytes": self.checkpoint_bytes * gpus,
+            "checkpoint_s": np.full(n, self.checkpoint_s),
+            "restart_s": np.full(n, self.restart_s),
+        }
+        bound = np.zeros(n, bool)
+        if self.residency_share:
+            bound = (draw("residency") < self.residency_share) & (gpus <= self.residency_max_gang)
+            out["residency"] = np.where(bound, 0, -1)
+            out["residencies"] = (self.residency,)
+        if self.dataset_share:
+            from scipy.special import ndtri
+
+            holds = draw("dataset") < self.dataset_share
+            site = (draw("dataset_site") * len(self.dataset_sites)).astype(int)
+            if self.residency_share:
+                site = np.where(bound, self.dataset_sites.index(self.residency_site), site)
+            size = self.dataset_median_bytes * np.exp(self.dataset_sigma * ndtri(draw("dataset_bytes")))
+            out["dataset_site"] = np.where(holds, site, -1)
+            out["dataset_bytes"] = np.where(holds, np.round(size), 0.0)
+            out["dataset_sites"] = self.dataset_sites
+        if self.deadline_share:
+            least, most = self.deadline_slack
+            slack = least + (most - least) * draw("deadline_slack")
+            due = arrival_s + slack * duration_s + self.deadline_grace_s
+            out["deadline_s"] = np.where(draw("deadline") < self.deadline_share, due, np.inf)
+        return out
