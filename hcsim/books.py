@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import insort
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -76,6 +77,26 @@ class Books:
         self.claims: dict[int, Allocation] = {}  # job -> GPUs it holds or will hold, in the order of placement
         self.queue = Queue(self.job_class, self.status)
         self.keyed: dict[Callable[[int], float], KeyedQueue] = {}
+
+        self.ends: list[tuple[float, int]] | None = None  # (estimated end, job) of claims, sorted, once asked for
+        self.end_of: dict[int, float] = {}
+
+    def note_end(self, job: int) -> None:
+        """A job was placed or has started: keep its estimated end in ``ends``."""
+        assert self.ends is not None and self.estimate_s is not None
+        left_s = max(self.estimate_s[job] - self.progress_s[job], 0.0)
+        end_s = self.now + left_s / self.rate(job, self.claims[job])
+        if self.end_of.get(job) == end_s:
+            return  # it started at once, or will end just when it would have ended before
+        self.end_of[job] = end_s
+        insort(self.ends, (end_s, job))
+        if len(self.ends) > 64 and len(self.ends) > 2 * len(self.claims):
+            self.ends[:] = [entry for entry in self.ends if self.holds_until(entry)]
+            self.end_of = {job: end_s for end_s, job in self.ends}
+
+    def holds_until(self, entry: tuple[float, int]) -> bool:
+        """Whether an entry of ``ends`` still stands."""
+        return entry[1] in self.claims and self.end_of[entry[1]] == entry[0]
 
     def gpus_held(self, allocation: Allocation) -> float:
         """GPUs of an allocation; a share of a GPU counts as its milli-GPU."""

@@ -19,8 +19,10 @@ POPCOUNT = bytes(mask.bit_count() for mask in range(1 << 16))
 
 
 def lowest_bits(mask: int, count: int) -> int:
-    """The ``count`` lowest set bits of ``mask``."""
+    """The ``count`` lowest set bits of ``mask``; 0 when it has fewer."""
     taken = 0
+    if mask.bit_count() < count:
+        return 0
     while count:
         bit = mask & -mask
         taken |= bit
@@ -29,7 +31,7 @@ def lowest_bits(mask: int, count: int) -> int:
     return taken
 
 
-_LOWEST8 = [[lowest_bits(mask, g) if g <= mask.bit_count() else 0 for g in range(9)] for mask in range(256)]
+_LOWEST8 = [[lowest_bits(mask, g) for g in range(17)] for mask in range(256)]
 
 
 class Capacity:
@@ -147,7 +149,9 @@ class Capacity:
         return min(len(self.spare[p]), (quota - self.rented[self.site_of_pool[p]]) // self.size[p])
 
     def lowest(self, node: int, g: int) -> int:
-        """Mask of the ``g`` lowest claimable GPUs of a node; a spare node has them all."""
+        """Mask of the ``g`` lowest claimable GPUs of a node (0: too few); a spare node has them all."""
+        if g > self.size[self.pool_of[node]]:
+            return 0
         mask = self.mask[node] or (((1 << self.size[self.pool_of[node]]) - 1) if self.off[node] else 0)
         return _LOWEST8[mask][g] if mask < 256 else lowest_bits(mask, g)
 

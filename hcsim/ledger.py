@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class _Items:
         text, whole, real = [np.array(c, str) for c in columns[:2]], columns[2:6], columns[6:]
         ints = [np.array(c, np.int64) for c in whole]
         floats = [np.array(c, np.float64) for c in real]
-        return Ledger(*text, *ints, *floats, usd=floats[2] * floats[3])
+        return Ledger(*text, *ints, *floats, floats[2] * floats[3])
 
 
 def bill(rows: npt.NDArray[Any], fleet: Fleet, until_s: float | None = None) -> Ledger:
@@ -148,7 +149,7 @@ def _compute(
     """Items of one stretch, split where the price changes; the top-up to the minimum is paid at the last price."""
     pool = fleet.pools[p]
     edges = [start_s, *(t for t, _ in prices if start_s < t < end_s), paid_until_s]
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges):
         if b > a:
             usd = next(price for t, price in reversed(prices) if t <= a)
             hours = (b - a) / HOUR_S * nodes * pool.gpus_per_node

@@ -59,7 +59,7 @@ def spells(rows: Rows, fleet: Fleet) -> Spells:
     count = int(opens.sum())
     first = np.flatnonzero(opens)
     part_gpus = _POPCOUNT[np.where(is_part, mine["value"], 0).astype(np.int64)] * mine["detail"] / 1000.0
-    gpus = np.bincount(number[is_part], part_gpus[is_part], minlength=count)
+    gpus = np.bincount(number[is_part], part_gpus[is_part], minlength=count).astype(np.float64)
     nan = np.full(count, np.nan)
     out = Spells(
         job[first],
@@ -74,11 +74,8 @@ def spells(rows: Rows, fleet: Fleet) -> Spells:
     )
     started = kind == Kind.STARTED
     out.started_s[number[started]] = time[started]
-    # A job that moves drains while its next claim stands already: that DRAINING ... PREEMPTED closes the spell before.
-    moving = (kind == Kind.PREEMPTED) & (mine["detail"] > 0)
-    for_earlier = _moves(kind, mine["detail"], job)
-    spell_of = number - for_earlier
-    del moving
+    # a job that moves drains while its next claim stands already: that PREEMPTED closes the spell before
+    spell_of = number - _moves(kind, mine["detail"], job)
     drains = kind == Kind.DRAINING
     out.stopped_s[spell_of[drains]] = time[drains]
     for ends in (Kind.PREEMPTED, Kind.LOST, Kind.FINISHED):
@@ -164,7 +161,8 @@ def _steps(times: Floats, change: Floats, grid: Floats) -> Floats:
     """The value of a step function at each time of ``grid`` (changes at that time included)."""
     order = np.argsort(times, kind="stable")
     level = np.r_[0.0, np.cumsum(change[order])]
-    return level[np.searchsorted(times[order], grid, side="right")]
+    out: Floats = level[np.searchsorted(times[order], grid, side="right")]
+    return out
 
 
 def timeline(rows: Rows, jobs: Jobs, fleet: Fleet, points: int = 400) -> pd.DataFrame:

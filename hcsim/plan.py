@@ -118,6 +118,11 @@ class Plan:
         c = books.job_class[job]
         return bool(allocation) and books.rule(job, allocation) == 0 and books.capacity.holds(allocation, c)
 
+    def lowest_gpus(self, node: int, count: int) -> int:
+        """Mask of a node's ``count`` lowest GPUs that can be claimed now; 0 when it has too few."""
+        capacity = self._books.capacity
+        return capacity.lowest(node, count) if capacity.free[node] >= count else 0
+
     # -- acting ------------------------------------------------------------------------------------------------------
 
     def place(self, job: int, where: int | Allocation | None, lease_s: float = 0.0) -> bool:

@@ -84,6 +84,11 @@ class Queue:
         """The waiting job when it is the only one and the last to have joined, else -1."""
         return self._last if self.total == 1 and self._status[self._last] == WAITING else -1
 
+    @property
+    def newest(self) -> int:
+        """The job that joined last, waiting or not; -1 before the first."""
+        return self._last
+
     def of_class(self, c: int) -> Iterator[int]:
         """Waiting jobs of one class in order. The queue must not change while this is read."""
         return map(self._job, self._entries(c))

@@ -73,6 +73,8 @@ class State:
             elif kind == _STARTED:
                 status[subject] = 3  # RUNNING
                 since[subject] = t
+                if books.ends is not None:
+                    books.note_end(subject)
             elif kind == _FINISHED:
                 status[subject] = 6  # FINISHED
                 allocation = books.claims.pop(subject)
@@ -249,6 +251,8 @@ class State:
         books = self.books
         t = books.now
         books.claims[job] = allocation
+        if books.ends is not None:
+            books.note_end(job)
         waits = 0
         for node, mask, milli in allocation:
             rows.append((t, _PLACED, job, node, mask, milli))

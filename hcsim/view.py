@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from hcsim.actions import Allocation
@@ -117,6 +117,16 @@ class View:
         taken to be now). Raises like :meth:`estimate_s`."""
         return self._books.now + self.remaining_s(job) / self._books.rate(job, self._books.claims[job])
 
+    def ends(self) -> Iterator[tuple[float, int]]:
+        """(estimated end, job) of every job that holds GPUs, soonest first; one that has outrun its estimate ends now.
+        Raises like :meth:`estimate_s`."""
+        books = self._books
+        if books.ends is None:
+            books.ends = sorted((self.end_s(job), job) for job in books.claims)
+            books.end_of = {job: end_s for end_s, job in books.ends}
+        now = books.now
+        return ((max(entry[0], now), entry[1]) for entry in books.ends if books.holds_until(entry))
+
     def rate(self, job: int, allocation: Allocation) -> float:
         """Reference seconds of work per second that a job would do there."""
         return self._books.rate(job, allocation)
@@ -145,6 +155,11 @@ class View:
         """Whole GPUs that can be claimed on nodes of a pool that are on."""
         first = self.fleet.first_node
         return sum(self._books.capacity.free[first[pool] : first[pool + 1]])
+
+    def pool_claimable_gpus(self, pool: int) -> int:
+        """Whole GPUs of a pool that can be claimed, slots that are off and within quota included."""
+        capacity = self._books.capacity
+        return self.pool_free_gpus(pool) + capacity.spare_allowed(pool) * capacity.size[pool]
 
     def egress_usd(self, job: int, pool: int) -> float:
         """What moving a job's dataset to a pool's site would cost; 0 when it has none or it is there."""

@@ -52,7 +52,7 @@ class Philly:
         tenants, tenant = np.unique(table["cluster"].to_numpy(dtype=str), return_inverse=True)
         ids = np.arange(len(when))
         order = np.lexsort((ids, when))[: self.limit or None]
-        arrival, duration, gpus = when[order] - when[order[0]], duration[order], gpus[order].astype(np.int32)
+        arrival, duration, gang = when[order] - when[order[0]], duration[order], gpus[order].astype(np.int32)
         good = np.nan_to_num(np.maximum(duration, 0.0))
         return Jobs.build(
             source=str(path),
@@ -60,10 +60,10 @@ class Philly:
             id=ids[order],
             arrival_s=arrival,
             duration_s=duration,
-            gpus=gpus,
+            gpus=gang,
             tenant=tenant[order],
             tenants=tuple(tenants.tolist()),
-            **self.attributes.columns(seed, arrival, good, gpus),
+            **self.attributes.columns(seed, arrival, good, gang),
         )
 
     def _file(self) -> Path:
@@ -127,7 +127,8 @@ def numbers(path: Path, column: Any, name: str) -> npt.NDArray[np.float64]:
             raise InputError(
                 f"{path}: row {whole[0] + 2}: {name} is '{column.iloc[whole[0]]}', expected a whole number"
             )
-    return values
+    out: npt.NDArray[np.float64] = values
+    return out
 
 
 def _times(path: Path, column: Any) -> npt.NDArray[np.float64]:

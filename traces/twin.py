@@ -127,4 +127,5 @@ def _arrivals(seed: int, batch: npt.NDArray[np.int64], span_s: float) -> Floats:
     gap[first] = 0.0
     within = np.cumsum(gap)
     arrival: Floats = np.sort(np.minimum(start[batch] + within - within[first][batch], span_s))
-    return np.round(arrival - arrival[0], 3)
+    from_first: Floats = np.round(arrival - arrival[0], 3)
+    return from_first

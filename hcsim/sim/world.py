@@ -70,6 +70,10 @@ class Simulation(LaneEnvironment):
         self._where: list[Allocation | None] = [None] * n
         self._ends_drain: dict[int, tuple[float, float]] = {}  # draining job -> (seconds lost, 1 when it moves)
         self._home = [dataset_site(name, fleet) for name in jobs.dataset_sites]
+        if (jobs.checkpoint_bytes > 0).any():  # a checkpoint may have to go from any site to any other
+            for source in range(len(fleet.sites)):
+                for target in range(len(fleet.sites)):
+                    fleet.link(source, target)
         self._staged: set[tuple[int, int]] = set()  # (job, site) whose dataset is there
         self._saved_at: dict[int, int] = {}  # job -> site of its last checkpoint, for jobs that have run before
         self._plain = not len(jobs.dataset_sites)

@@ -1,0 +1,1 @@
+"""What several planners share: reservations and the choice of whom to preempt."""
