@@ -81,10 +81,11 @@ class _Items:
 
     def ledger(self) -> Ledger:
         columns = list(zip(*self.rows, strict=True)) or [()] * 10
-        text, whole, real = [np.array(c, str) for c in columns[:2]], columns[2:6], columns[6:]
-        ints = [np.array(c, np.int64) for c in whole]
-        floats = [np.array(c, np.float64) for c in real]
-        return Ledger(*text, *ints, *floats, floats[2] * floats[3])
+        kind, market = (np.array(c, str) for c in columns[:2])
+        site, pool, node, job = (np.array(c, np.int64) for c in columns[2:6])
+        start_s, end_s, quantity, unit_usd = (np.array(c, np.float64) for c in columns[6:])
+        usd = quantity * unit_usd
+        return Ledger(kind, market, site, pool, node, job, start_s, end_s, quantity, unit_usd, usd)
 
 
 def bill(rows: npt.NDArray[Any], fleet: Fleet, until_s: float | None = None) -> Ledger:

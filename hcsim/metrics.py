@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -277,10 +278,13 @@ def _starting(rows: Rows, fleet: Fleet, held: Spells, end_s: float) -> float:
     parts: dict[tuple[int, float], list[tuple[int, int, float]]] = {}
     for row in placed.tolist():
         parts.setdefault((row[2], row[0]), []).append((row[3], int(row[4]), row[5]))
-    drains: dict[int, list[tuple[int, float, float]]] = {}  # node -> (mask, from, to)
+    drains: dict[int, list[tuple[float, float, int]]] = {}  # node -> (to, from, mask), in order of their end
     for i in np.flatnonzero(held.released_s > held.stopped_s).tolist():
         for node, mask, _ in parts[int(held.job[i]), float(held.placed_s[i])]:
-            drains.setdefault(node, []).append((mask, float(held.stopped_s[i]), float(held.released_s[i])))
+            drains.setdefault(node, []).append((float(held.released_s[i]), float(held.stopped_s[i]), mask))
+    for each in drains.values():
+        each.sort()
+    longest = float((held.released_s - held.stopped_s).max())
     total = 0.0
     for i in np.flatnonzero(waits).tolist():
         begin = float(held.placed_s[i])
@@ -288,17 +292,18 @@ def _starting(rows: Rows, fleet: Fleet, held: Spells, end_s: float) -> float:
         for node, mask, milli in parts[int(held.job[i]), begin]:
             since = begin
             if fleet.pools[fleet.node_pool[node]].elastic:
-                later = [t for t in last_up.get(node, ()) if begin <= t <= until]
-                standing = [t for t in last_up.get(node, ()) if t <= begin]
-                if later:
-                    since = max(since, later[0])
-                elif not standing:
+                times = last_up.get(node, [])
+                k = bisect_left(times, begin)  # the first boot that ends at or after the claim, if it does in time
+                if k < len(times) and times[k] <= until:
+                    since = times[k]
+                elif not k:
                     since = until
-            share = mask.bit_count() * milli / 1000.0
-            total += share * (until - since)
-            for other, a, b in drains.get(node, ()):
-                overlap = (mask & other).bit_count() * milli / 1000.0
-                total -= overlap * max(min(b, until) - max(a, since), 0.0)
+            total += mask.bit_count() * milli / 1000.0 * (until - since)
+            ends = drains.get(node, [])
+            for to, start, other in ends[bisect_left(ends, (since, 0.0, 0)) :]:
+                if to - longest >= until:
+                    break  # from here on all begin later
+                total -= (mask & other).bit_count() * milli / 1000.0 * max(min(to, until) - max(start, since), 0.0)
     return total
 
 

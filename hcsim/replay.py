@@ -1,0 +1,108 @@
+"""A log fed back in: the executor's rows come from the record, everything else is done again and must come out equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hcsim.actions import Do, Order
+from hcsim.control import run
+from hcsim.events import EXECUTOR_KINDS, NAMES, Kind, Row
+from hcsim.log import Log
+from hcsim.model import Fleet, InputError, Jobs
+from hcsim.perf import Perf
+from hcsim.state import State
+from hcsim.strategy import AnyStrategy
+
+#: For orders that may be answered at once: the kinds of the answer.
+_ANSWERS: dict[int, frozenset[int]] = {
+    Do.START: frozenset({Kind.TRANSFERRING, Kind.STARTED}),
+    Do.DRAIN: frozenset({Kind.PREEMPTED}),
+    Do.KILL: frozenset({Kind.LOST}),
+    Do.BOOT: frozenset({Kind.NODE_UP}),
+    Do.HALT: frozenset({Kind.NODE_OFF}),
+    Do.STAGE: frozenset({Kind.TRANSFERRING, Kind.STAGED}),
+}
+
+
+class Replay:
+    """An executor that repeats a log. ``log`` is the new log, whose length tells how far the repetition has come."""
+
+    def __init__(self, record: npt.NDArray[Any], log: Log) -> None:
+        self._rows: list[Row] = record.tolist()
+        self._log = log
+
+    def instants(self) -> Iterator[tuple[float, Sequence[Row]]]:
+        """Recorded batches: the executor's rows up to the next that are of another time or not the executor's."""
+        rows = self._rows
+        while (at := len(self._log)) < len(rows):
+            end = at
+            while end < len(rows) and rows[end][1] in EXECUTOR_KINDS and rows[end][0] == rows[at][0]:
+                end += 1
+            if end == at:
+                raise InputError(f"replay: row {at} of the log is {_render(rows[at])}, which did not come again")
+            yield rows[at][0], rows[at:end]
+
+    def submit(self, order: Order) -> Sequence[Row]:
+        """The recorded answer to an order: the rows about its subject that stand here, if they are an answer to it."""
+        do, subject, _, _ = order
+        kinds = _ANSWERS.get(do)
+        if kinds is None:
+            return ()
+        rows = self._rows
+        start = end = len(self._log)
+        now = rows[start - 1][0]
+        while end < len(rows) and rows[end][0] == now and rows[end][1] in kinds and rows[end][2] == subject:
+            end += 1
+        return rows[start:end]
+
+    def wake_at(self, time_s: float) -> None:
+        """Timers are in the record."""
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+def replay(
+    record: Log,
+    fleet: Fleet,
+    jobs: Jobs,
+    strategy: AnyStrategy,
+    perf: Perf | None = None,
+    estimate_s: memoryview | None = None,
+    seed: int = 0,
+) -> Log:
+    """Run a recorded log through the control loop again.
+
+    Raises:
+        InputError: the strategy decided otherwise than recorded; the message shows the first row that differs.
+    """
+    log = Log()
+    try:
+        run(Replay(record.array(), log), strategy, State(fleet, jobs, perf, estimate_s, seed), log)
+    finally:
+        difference = first_difference(record, log)
+    if difference:
+        raise InputError(f"replay: {difference}")
+    return log
+
+
+def first_difference(record: Log, log: Log) -> str:
+    """Where two logs part, in words; empty when they are equal."""
+    a, b = record.array(), log.array()
+    n = min(len(a), len(b))
+    differs = np.flatnonzero(a[:n] != b[:n])
+    if len(differs):
+        i = int(differs[0])
+        return f"row {i} was {_render(a[i].tolist())}, is {_render(b[i].tolist())}"
+    if len(a) != len(b):
+        return f"the record has {len(a)} rows, the repetition {len(b)}"
+    return ""
+
+
+def _render(row: Any) -> str:
+    time_s, kind, subject, node, value, detail = row
+    return f"{NAMES[kind]}(subject={subject}, node={node}, value={value:g}, detail={detail:g}) at {time_s:g} s"
