@@ -84,8 +84,13 @@ class Books:
     def note_end(self, job: int) -> None:
         """A job was placed or has started: keep its estimated end in ``ends``."""
         assert self.ends is not None and self.estimate_s is not None
-        left_s = max(self.estimate_s[job] - self.progress_s[job], 0.0)
-        end_s = self.now + left_s / self.rate(job, self.claims[job])
+        allocation, start_s, done_s = self.claims[job], self.now, self.progress_s[job]
+        rate = self.rate(job, allocation)
+        if self.status[job] == Status.RUNNING:
+            start_s = self.since_s[job]
+        else:
+            start_s += self.ready_in_s(allocation)
+        end_s = start_s + max(self.estimate_s[job] - done_s, 0.0) / rate
         if self.end_of.get(job) == end_s:
             return  # it started at once, or will end just when it would have ended before
         self.end_of[job] = end_s
@@ -97,6 +102,13 @@ class Books:
     def holds_until(self, entry: tuple[float, int]) -> bool:
         """Whether an entry of ``ends`` still stands."""
         return entry[1] in self.claims and self.end_of[entry[1]] == entry[0]
+
+    def ready_in_s(self, allocation: Allocation) -> float:
+        """Mean seconds until the nodes of an allocation are up."""
+        for node, _, _ in allocation:
+            if self.node_state[node] != NodeState.UP:
+                return self.fleet.pools[self.capacity.pool_of[node]].boot_s
+        return 0.0
 
     def gpus_held(self, allocation: Allocation) -> float:
         """GPUs of an allocation; a share of a GPU counts as its milli-GPU."""

@@ -47,6 +47,7 @@ def run(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> Cl
     wake, clock, timer = strategy.wake, Clock(), time.perf_counter
     any_kind, waiting_only, period_s = wake.kinds is None, wake.waiting_only, wake.period_s
     tick = 0.0
+    asked: set[float] = set()
 
     def carry_out() -> None:
         while orders:
@@ -82,7 +83,9 @@ def run(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> Cl
             rows.extend(state.admit(plan))
             carry_out()
         for at in plan.timers or ():
-            executor.wake_at(at)
+            if at not in asked:  # the same time may be asked for at many decisions
+                asked.add(at)
+                executor.wake_at(at)
     clock.decisions = books.decision
     return clock
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from hcsim.actions import Action, Allocation, Verb
 from hcsim.books import Books, Status
-from hcsim.capacity import Capacity
+from hcsim.capacity import POPCOUNT, Capacity
 from hcsim.model import InputError
 from hcsim.queue import Queue
 
@@ -118,10 +118,20 @@ class Plan:
         c = books.job_class[job]
         return bool(allocation) and books.rule(job, allocation) == 0 and books.capacity.holds(allocation, c)
 
-    def lowest_gpus(self, node: int, count: int) -> int:
-        """Mask of a node's ``count`` lowest GPUs that can be claimed now; 0 when it has too few."""
-        capacity = self._books.capacity
-        return capacity.lowest(node, count) if capacity.free[node] >= count else 0
+    def on_nodes(self, job: int, nodes: Sequence[int]) -> Allocation:
+        """A job's gang on these nodes, filled in their order with each one's lowest claimable GPUs; empty when they
+        have too few, or more nodes are given than it needs."""
+        if len(nodes) == 1:
+            return self._allocation(job, nodes[0])
+        books, parts, left = self._books, [], self._books.gpus[job]
+        for node in nodes:
+            count = min(left, books.capacity.size[books.capacity.pool_of[node]])
+            mask = books.capacity.lowest(node, count)
+            if not count or POPCOUNT[mask] != count:
+                return ()
+            parts.append((node, mask, 1000))
+            left -= count
+        return () if left else tuple(parts)
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
@@ -226,6 +236,21 @@ class Plan:
             capacity.give(hidden, -1)
             self._changed()
 
+    @contextmanager
+    def supposing(self, stopped: Iterable[int]) -> Iterator[None]:
+        """Within this block, the GPUs of these jobs count as claimable (what if they were preempted?)."""
+        books = self._books
+        given = [(books.claims[job], books.job_class[job]) for job in stopped]
+        for allocation, c in given:
+            books.capacity.give(allocation, c)
+        self._changed()
+        try:
+            yield
+        finally:
+            for allocation, c in given:
+                books.capacity.take(allocation, c)
+            self._changed()
+
     def _changed(self) -> None:
         """Capacity has changed: the last search no longer holds."""
         self._job = -1
@@ -245,7 +270,8 @@ class Plan:
             from hcsim.sharing import share_on
 
             return share_on(books, node, books.milli[job])
-        mask = books.capacity.lowest(node, books.gpus[job])
+        gpus = books.gpus[job]
+        mask = books.capacity.lowest(node, gpus) if gpus <= books.capacity.size[books.capacity.pool_of[node]] else 0
         return ((node, mask, 1000),) if mask else ()
 
     def _node(self, node: int) -> int:

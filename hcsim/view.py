@@ -37,6 +37,8 @@ class View:
         self.min_gpus = books.min_gpus
         self.max_gpus = books.max_gpus
         self.dataset_bytes = books.dataset_bytes
+        #: Whether any job of this run shares a GPU.
+        self.shares = any(milli != 1000 for milli in books.demands.milli)
         #: Waiting jobs in arrival order.
         self.waiting: Queue = books.queue
         #: Job -> allocation of every job that holds GPUs, started or not.
@@ -115,17 +117,26 @@ class View:
     def end_s(self, job: int) -> float:
         """When a job that holds GPUs will end by its estimate (now, when it has outrun it; a start still to come is
         taken to be now). Raises like :meth:`estimate_s`."""
-        return self._books.now + self.remaining_s(job) / self._books.rate(job, self._books.claims[job])
+        books = self._books
+        return books.now + self.remaining_s(job) / books.rate(job, books.claims[job])
 
-    def ends(self) -> Iterator[tuple[float, int]]:
+    def ready_in_s(self, allocation: Allocation) -> float:
+        """Mean seconds until the nodes of an allocation are up: 0, or the pool's ``boot_s`` when one is off or boots."""
+        return self._books.ready_in_s(allocation)
+
+    def ends(self, *, latest_first: bool = False) -> Iterator[tuple[float, int]]:
         """(estimated end, job) of every job that holds GPUs, soonest first; one that has outrun its estimate ends now.
         Raises like :meth:`estimate_s`."""
         books = self._books
+        if not self._knows_runtime or books.estimate_s is None:
+            self.estimate_s(0)  # raises
         if books.ends is None:
-            books.ends = sorted((self.end_s(job), job) for job in books.claims)
-            books.end_of = {job: end_s for end_s, job in books.ends}
+            books.ends, books.end_of = [], {}
+            for job in books.claims:
+                books.note_end(job)
         now = books.now
-        return ((max(entry[0], now), entry[1]) for entry in books.ends if books.holds_until(entry))
+        entries = reversed(books.ends) if latest_first else books.ends
+        return ((max(entry[0], now), entry[1]) for entry in entries if books.holds_until(entry))
 
     def rate(self, job: int, allocation: Allocation) -> float:
         """Reference seconds of work per second that a job would do there."""
@@ -156,10 +167,11 @@ class View:
         first = self.fleet.first_node
         return sum(self._books.capacity.free[first[pool] : first[pool + 1]])
 
-    def pool_claimable_gpus(self, pool: int) -> int:
-        """Whole GPUs of a pool that can be claimed, slots that are off and within quota included."""
+    def rentable(self, pool: int) -> list[int]:
+        """Nodes of a rented pool that are off and could be rented within the site's quota, in their order."""
         capacity = self._books.capacity
-        return self.pool_free_gpus(pool) + capacity.spare_allowed(pool) * capacity.size[pool]
+        count = capacity.spare_allowed(pool)
+        return sorted(node for node in capacity.spare[pool] if capacity.off[node])[:count] if count > 0 else []
 
     def egress_usd(self, job: int, pool: int) -> float:
         """What moving a job's dataset to a pool's site would cost; 0 when it has none or it is there."""
