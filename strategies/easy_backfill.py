@@ -14,7 +14,8 @@ class EasyBackfill(Strategy):
     later jobs that end before it or that use only GPUs that it will not need.
 
     Source: Lifka, The ANL/IBM SP scheduling system, JSSPP 1995; the shadow time and extra nodes as in Mu'alem and
-    Feitelson, TPDS 2001, section 2. At most ``depth`` candidates are examined per decision (Slurm's bf_max_job_test).
+    Feitelson, TPDS 2001, section 2. At most ``depth`` jobs that fit are examined per decision, in arrival order (as
+    Slurm's bf_max_job_test). A head that no estimated end would let start (a node is down) holds nobody back.
     """
 
     depth: int = 100
@@ -32,20 +33,24 @@ class EasyBackfill(Strategy):
                 break
             plan.place(job, where)
         reservation = None
+        barred = set()  # demand classes that no longer fit beside the reservation
         for examined, job in enumerate(plan.placeable(view.waiting)):
             if examined >= self.depth:
                 break
             if reservation is None:
                 reservation = reserve(view, head)
             where = plan.first_fit(job)
-            assert where is not None  # placeable has just found it
-            if view.now + view.remaining_s(job) / view.rate(job, where) <= reservation.start_s:
-                plan.place(job, where)
+            if where is None:
                 continue
-            with plan.reserving(reservation.hidden(view)):
-                where = plan.first_fit(job)
-                if where is not None:
-                    plan.place(job, where)
-                    for node, mask, _ in where:
-                        reservation.use(node, mask.bit_count())
+            run_s = view.ready_in_s(where) + view.remaining_s(job) / view.rate(job, where)
+            if view.now + run_s <= reservation.start_s:
+                plan.place(job, where)
+            elif view.job_class[job] not in barred:
+                with plan.reserving(reservation.hidden(view)):
+                    where = plan.first_fit(job)
+                    if where is None:
+                        barred.add(view.job_class[job])
+                    else:
+                        plan.place(job, where)
+                        reservation.use(where)
         return plan
