@@ -121,7 +121,7 @@ class View:
         return books.now + self.remaining_s(job) / books.rate(job, books.claims[job])
 
     def ready_in_s(self, allocation: Allocation) -> float:
-        """Mean seconds until the nodes of an allocation are up: 0, or the pool's ``boot_s`` when one is off or boots."""
+        """Mean seconds until an allocation's nodes are up: 0, or the pool's ``boot_s`` when one is off or boots."""
         return self._books.ready_in_s(allocation)
 
     def ends(self, *, latest_first: bool = False) -> Iterator[tuple[float, int]]:

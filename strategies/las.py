@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import floor, inf
 
-from hcsim import Plan, Strategy, View, while_waiting
+from hcsim import Plan, Status, Strategy, View, while_waiting
 from hcsim.planning.preemption import make_room
 
 
@@ -12,9 +13,12 @@ from hcsim.planning.preemption import make_room
 class Las(Strategy):
     """Jobs with less than ``threshold_gpu_s`` GPU-seconds of service go before those with more; FIFO within each queue.
 
-    A job of the first queue that does not fit preempts jobs of the second, latest arrivals first; jobs of one queue
-    never preempt each other. At most ``depth`` such jobs are tried per decision. Source: Gu et al., Tiresias, NSDI'19,
-    section 3.2 (2D-LAS with K = 2 queues); the threshold of re-implementations, 18,000 GPU-seconds. Knows no run times.
+    Jobs that fit somewhere start first fit, in that order, rented capacity included. The first ``depth`` jobs of the
+    first queue that do not fit may each preempt running jobs of the second, latest arrivals first, if that lets them
+    start now. Jobs of one queue never preempt each other and service only grows, so nobody preempts in turn; a job that
+    loses its turn waits in the second queue. While one of the first queue waits, the strategy wakes within a second of
+    the next crossing of the threshold. Source: Gu et al., Tiresias, NSDI'19, section 3.2 (2D-LAS, K = 2 queues, without
+    the promotion of starved jobs); 18,000 GPU-seconds as in its re-implementations. Knows no run times.
     """
 
     threshold_gpu_s: float = 18_000.0
@@ -24,29 +28,44 @@ class Las(Strategy):
 
     def decide(self, view: View) -> Plan:
         plan = view.plan()
-        placed = set()
-        # attained service does not change while a job waits, and jobs are numbered by arrival
+        acted = set()
         queue = view.waiting_by(_Level(view, self.threshold_gpu_s))
         for job in plan.placeable(queue):
             plan.place(job, plan.first_fit(job))
-            placed.add(job)
+            acted.add(job)
+        second: list[int] | None = None
+        crossing_s = inf
         tried = 0
         for job in queue:
-            if job in placed:
+            if job in acted:
                 continue
             if tried == self.depth or view.attained_gpu_s(job) >= self.threshold_gpu_s:
                 break
             tried += 1
-            make_room(view, plan, job, lambda other: self._gives_way(view, other), placed)
+            if second is None:
+                second, crossing_s = self._running(view)
+            if not make_room(view, plan, job, second, acted) and crossing_s < inf:
+                plan.wake_at(floor(crossing_s) + 1.0)
         return plan
 
-    def _gives_way(self, view: View, job: int) -> float:
-        return view.arrival_s[job] + 1.0 if view.attained_gpu_s(job) >= self.threshold_gpu_s else 0.0
+    def _running(self, view: View) -> tuple[list[int], float]:
+        """Running jobs of the second queue, latest arrivals first, and when the next one will join them."""
+        second = []
+        crossing_s = inf
+        for job in view.claims:
+            if view.status(job) != Status.RUNNING:
+                continue
+            short = self.threshold_gpu_s - view.attained_gpu_s(job)
+            if short <= 0:
+                second.append(job)
+            else:
+                crossing_s = min(crossing_s, view.now + short / (view.gpus[job] * view.milli[job] / 1000))
+        return sorted(second, reverse=True), crossing_s
 
 
 @dataclass(frozen=True)
 class _Level:
-    """The queue that a job is in: 0 or 1. A value, so that every decision names the same order."""
+    """The queue that a waiting job is in, 0 or 1; a value, so that every decision names the same order."""
 
     view: View
     threshold_gpu_s: float

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from hcsim import Plan, Strategy, View, while_waiting
 from hcsim.planning.preemption import make_room
@@ -13,9 +13,11 @@ from hcsim.planning.preemption import make_room
 class Srtf(Strategy):
     """Start waiting jobs in order of estimated remaining run time; preempt jobs that have longer to go.
 
-    A running job is preempted, with a checkpoint, only if a waiting job starts on its GPUs now and has at least
-    ``margin_s`` less to run, so that two jobs cannot preempt each other in turn. At most ``depth`` jobs that do not fit
-    are tried per decision. Source: Schrage, Oper. Res. 1968; as a baseline for GPU clusters in Tiresias (NSDI'19).
+    Jobs that fit somewhere start first fit, in that order, rented capacity included. The first ``depth`` of those that
+    do not fit may each preempt, with a checkpoint, the jobs that have the longest to go, if that lets them start now. A
+    victim must have at least ``margin_s`` longer to go than the job that it gives way to, so two jobs never preempt
+    each other in turn. Source: Schrage, Oper. Res. 1968; for GPU clusters the SRTF baseline of Tiresias (Gu et al.,
+    NSDI'19, section 2).
     """
 
     margin_s: float = 600.0
@@ -26,22 +28,27 @@ class Srtf(Strategy):
 
     def decide(self, view: View) -> Plan:
         plan = view.plan()
-        placed = set()
+        acted = set()
         queue = view.waiting_by(view.remaining_s)
         for job in plan.placeable(queue):
             plan.place(job, plan.first_fit(job))
-            placed.add(job)
+            acted.add(job)
         tried = 0
         for job in queue:
-            if job in placed:
+            if job in acted:
                 continue
             if tried == self.depth:
                 break
             tried += 1
-            bar_s = view.remaining_s(job) + self.margin_s
-            make_room(view, plan, job, partial(_beyond, view, bar_s), placed)
+            make_room(view, plan, job, self._longer(view, job), acted)
         return plan
 
-
-def _beyond(view: View, bar_s: float, job: int) -> float:
-    return view.remaining_s(job) - bar_s
+    def _longer(self, view: View, job: int) -> Iterator[int]:
+        """Jobs with enough more to go than ``job`` would have in their place, longest first."""
+        work_s = view.remaining_s(job)
+        at_least_s = work_s / max(view.speed(p) for p in view.allowed_pools(job)) + self.margin_s
+        for end_s, other in view.ends(latest_first=True):
+            if end_s - view.now < at_least_s:
+                return
+            if end_s - view.now >= work_s / view.speed(view.pool_of(view.claims[other][0][0])) + self.margin_s:
+                yield other

@@ -2,69 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
-from hcsim.actions import Allocation
+from hcsim.books import Status
 from hcsim.plan import Plan
 from hcsim.view import View
 
 
-def make_room(view: View, plan: Plan, job: int, yields: Callable[[int], float], stopped: set[int]) -> bool:
-    """Preempt as few GPUs as possible and place ``job`` on them; False, and nothing done, if that is impossible.
+def make_room(view: View, plan: Plan, job: int, victims: Iterable[int], stopped: set[int]) -> bool:
+    """Preempt running jobs, with a checkpoint, and place ``job`` on their GPUs now; False, and nothing done, when all
+    of ``victims`` would not make room for it.
+
+    Victims are taken in their order until one node has room for the job or, for a gang larger than a node, until enough
+    nodes are entirely free (nodes to rent included); of those on the nodes chosen, only the ones that are needed are
+    stopped, the last ones in order spared first. Jobs that share a GPU, and jobs that have not started, are left alone.
 
     Args:
-        yields: how willingly a running job gives way: 0 or less not at all, larger first.
-        stopped: jobs that this plan has stopped or placed already; the ones stopped here are added.
-
-    Nodes are compared by the GPUs that would be preempted beyond what is free; ties go to the lower number. A gang
-    larger than a node takes the cheapest nodes that can be emptied. Jobs that share a GPU are left alone.
+        victims: jobs that may be stopped for this one, the first to go first; read no further than needed.
+        stopped: jobs that this plan has placed or stopped already; the ones stopped here and ``job`` are added.
     """
     gpus = view.gpus[job]
-    for pool in view.allowed_pools(job):
-        size = view.pools[pool].gpus_per_node
-        on_node: dict[int, list[tuple[float, int, int]]] = {}
-        for other, allocation in view.running().items():
-            if other in stopped or view.pool_of(allocation[0][0]) != pool or allocation[0][2] != 1000:
-                continue
-            willing = yields(other)
-            if willing > 0:
-                for node, mask, _ in allocation:
-                    on_node.setdefault(node, []).append((-willing, other, mask.bit_count()))
-        need, per_node = (1, gpus) if gpus <= size else (-(-gpus // size), size)
-        options = []
-        first = view.fleet.first_node
-        nodes = on_node if need == 1 else range(first[pool], first[pool + 1])
-        for node in nodes:
-            short = per_node - view.free_gpus(node)
-            victims = []
-            for _, other, count in sorted(on_node.get(node, ())):
-                if short <= 0:
-                    break
-                victims.append(other)
-                short -= count
-            if short <= 0:
-                cost = sum(count for _, other, count in on_node.get(node, ()) if other in victims)
-                options.append((cost, node, victims))
-        if len(options) < need:
+    pools = view.allowed_pools(job)
+    sizes = {p: view.pools[p].gpus_per_node for p in pools}
+    first = view.fleet.first_node
+    room: dict[int, int] = {}  # node -> GPUs that would be free
+    on_node: dict[int, list[int]] = {}  # node -> victims there
+    whole = {
+        p: [n for n in range(first[p], first[p + 1]) if view.free_gpus(n) == size] + view.rentable(p)
+        for p, size in sizes.items()
+        if gpus > size
+    }
+    for victim in victims:
+        allocation = view.claims[victim]
+        p = view.pool_of(allocation[0][0])
+        if p not in sizes or victim in stopped or allocation[0][2] != 1000 or view.status(victim) != Status.RUNNING:
             continue
-        options.sort()
-        chosen = options[:need]
-        for victim in dict.fromkeys(v for _, _, victims in chosen for v in victims):
-            plan.preempt(victim)
-            stopped.add(victim)
-        where = _allocation(view, plan, [node for _, node, _ in chosen], gpus, size)
-        if where is not None and plan.place(job, where):
-            stopped.add(job)
-            return True
+        size = sizes[p]
+        for node, mask, _ in allocation:
+            room[node] = room.get(node, view.free_gpus(node)) + mask.bit_count()
+            on_node.setdefault(node, []).append(victim)
+            if gpus > size and room[node] == size:
+                whole[p].append(node)
+        if gpus > size:
+            need = -(-gpus // size)
+            nodes = whole[p][:need] if len(whole[p]) >= need else []
+        else:
+            nodes = [node for node, _, _ in allocation if room[node] >= gpus][:1]
+        if nodes:
+            return _take(view, plan, job, nodes, on_node, stopped)
     return False
 
 
-def _allocation(view: View, plan: Plan, nodes: list[int], gpus: int, size: int) -> Allocation | None:
-    parts = []
-    for node in nodes:
-        mask = plan.lowest_gpus(node, min(gpus, size))
-        if not mask:
-            return None
-        parts.append((node, mask, 1000))
-        gpus -= min(gpus, size)
-    return tuple(parts)
+def _take(view: View, plan: Plan, job: int, nodes: list[int], on_node: dict[int, list[int]], stopped: set[int]) -> bool:
+    """Stop those of the victims on ``nodes`` that must go, and place the job there."""
+    needed = list(dict.fromkeys(victim for node in nodes for victim in on_node.get(node, ())))
+    for victim in reversed(needed) if len(nodes) == 1 else ():  # whole nodes need all of theirs
+        rest = [other for other in needed if other != victim]
+        with plan.supposing(rest):
+            if plan.on_nodes(job, nodes):
+                needed = rest
+    with plan.supposing(needed):
+        if not plan.fits(job, plan.on_nodes(job, nodes)):
+            return False  # for want of CPUs or RAM
+    for victim in needed:
+        plan.preempt(victim)
+    stopped.update(needed, (job,))
+    return plan.place(job, plan.on_nodes(job, nodes))
