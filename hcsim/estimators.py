@@ -1,4 +1,4 @@
-"""What a strategy that asks for run times is told: the truth, the truth with errors, what users declared, or nothing."""
+"""What a strategy that asks for run times is told: the truth, the truth with errors, users' guesses, or nothing."""
 
 from __future__ import annotations
 

@@ -79,6 +79,14 @@ class Log:
             self._writer = None
             os.replace(self._partial, self._path)
 
+    def write(self, path: Path, meta: dict[str, Any] | None = None) -> None:
+        """Write a log that was kept in memory to a Parquet file."""
+        copy = Log(path)
+        rows = self.array()
+        copy._sha.update(rows.tobytes())
+        copy._write(rows)
+        copy.close(meta)
+
     def discard(self) -> None:
         """Drop a half-written file."""
         if self._writer is not None:

@@ -100,6 +100,11 @@ class Site:
     kind: Literal["owned", "cloud", "edge"] = "owned"
     quota_gpus: int | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pools", tuple(self.pools))  # configuration files give lists
+        quota = self.quota_gpus
+        _require(quota is None or quota >= 0, f"site '{self.name}': quota_gpus is {quota}, expected >= 0")
+
 
 @dataclass(frozen=True)
 class Link:
@@ -130,6 +135,8 @@ class Fleet:
     name: str = "fleet"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sites", tuple(self.sites))
+        object.__setattr__(self, "links", tuple(self.links))
         _require(len(self.sites) > 0, f"fleet '{self.name}': no sites")
         _require(len(self.pools) > 0, f"fleet '{self.name}': no node pools, so no accelerator that could run a job")
         names = [s.name for s in self.sites]

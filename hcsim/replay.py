@@ -1,4 +1,4 @@
-"""A log fed back in: the executor's rows come from the record, everything else is done again and must come out equal."""
+"""A log fed back in: the executor's rows are taken from it, all else is done again and must come out equal."""
 
 from __future__ import annotations
 

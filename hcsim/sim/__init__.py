@@ -1,6 +1,41 @@
 """The simulated world. SimPy lives here and nowhere else."""
 
-from hcsim.sim.environment import LaneEnvironment
-from hcsim.sim.world import Simulation
+from __future__ import annotations
 
-__all__ = ["LaneEnvironment", "Simulation"]
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+
+from hcsim.model import Fleet, Jobs
+from hcsim.perf import Perf
+from hcsim.sim.environment import LaneEnvironment
+from hcsim.sim.switches import without
+from hcsim.sim.world import Process, Simulation
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """The ``executor=sim`` of a configuration.
+
+    Args:
+        until_s: stop there (default: when every job has ended).
+        without: switches of :mod:`hcsim.sim.switches` that take realism out of the world.
+        processes: users' own SimPy processes, called with the simulation.
+    """
+
+    until_s: float = inf
+    without: Sequence[str] = ()
+    processes: Sequence[Process] = ()
+
+    name = "sim"
+
+    def world(self, fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+        """The fleet and jobs as this executor plays them, switches applied."""
+        return without(fleet, jobs, self.without)
+
+    def start(self, fleet: Fleet, jobs: Jobs, perf: Perf, seed: int) -> Simulation:
+        """An executor for :func:`hcsim.control.run`."""
+        return Simulation(fleet, jobs, perf, seed, self.processes, self.until_s)
+
+
+__all__ = ["LaneEnvironment", "Process", "Simulated", "Simulation", "without"]

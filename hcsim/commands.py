@@ -1,0 +1,188 @@
+"""The commands beside ``hcsim run``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hcsim.model import InputError, nearest
+
+
+def main(args: Sequence[str]) -> int:
+    """Run one command; its exit status."""
+    parser = argparse.ArgumentParser(prog=f"hcsim {args[0]}", description=__doc__)
+    parser.error = _refuse  # type: ignore[method-assign]
+    if args[0] == "compare":
+        parser.description = "Compare finished runs, paired over seeds; writes comparison.csv, .md and report.html."
+        parser.add_argument("folders", nargs="+", metavar="DIR")
+        parser.add_argument("--baseline", help="strategy to compare with (default: the first by name)")
+        parser.add_argument("--out", help="folder for the table and the page (default: the first DIR)")
+        given = parser.parse_args(args[1:])
+        return compare(given.folders, given.baseline, Path(given.out or given.folders[0]))
+    if args[0] == "strategies":
+        parser.add_argument("what", choices=("list", "check"))
+        parser.add_argument("names", nargs="*")
+        given = parser.parse_args(args[1:])
+        return strategies(given.what, given.names)
+    if args[0] == "traces":
+        parser.add_argument("what", choices=("list", "describe"))
+        parser.add_argument("names", nargs="*", metavar="NAME [key=value]")
+        given = parser.parse_args(args[1:])
+        return traces(given.what, given.names)
+    if args[0] == "replay":
+        parser.add_argument("run", metavar="RUN")
+        return replay(Path(parser.parse_args(args[1:]).run))
+    if args[0] == "explain":
+        parser.add_argument("run", metavar="RUN")
+        parser.add_argument("job", type=int)
+        given = parser.parse_args(args[1:])
+        return explain(Path(given.run), given.job)
+    parser.add_argument("folder", nargs="?", default="runs/demo", metavar="DIR")
+    return demo(Path(parser.parse_args(args[1:]).folder))
+
+
+def _refuse(message: str) -> None:
+    raise InputError(message)
+
+
+def compare(folders: Sequence[str], baseline: str | None, out: Path) -> int:
+    """A table on standard output, and comparison.csv, comparison.md and report.html in ``out``."""
+    from rich.console import Console
+
+    from hcsim import compare as comparing
+    from hcsim.experiment import write_atomically
+    from hcsim.report import write_report
+
+    runs, left_out = comparing.load_runs(folders)
+    for line in left_out:
+        print(f"hcsim: left out: {line}", file=sys.stderr)
+    comparison = comparing.compare(runs, baseline)
+    for line in comparison.notes:
+        print(f"hcsim: note: {line}", file=sys.stderr)
+    Console(width=None if sys.stdout.isatty() else 200).print(comparison.table())
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "comparison.csv", lambda path: comparison.frame.to_csv(path, index=False))
+    write_atomically(out / "comparison.md", lambda path: path.write_text(comparison.markdown()))
+    write_report(comparison, runs, out / "report.html")
+    print(f"{out / 'report.html'}, {out / 'comparison.csv'}, {out / 'comparison.md'}")
+    return 0
+
+
+def strategies(what: str, names: Sequence[str]) -> int:
+    """List the shipped strategies, or run the public checker over them."""
+    from hcsim.cli import choices, compose
+
+    known = choices()["strategy"]
+    for name in names:
+        if name not in known:
+            raise InputError(f"no strategy '{name}'; {nearest(name, known)}")
+    failed = 0
+    for name in names or known:
+        import hydra
+
+        config, _ = compose([f"strategy={name}"])
+        strategy = hydra.utils.instantiate(config.strategy, _convert_="all")
+        if what == "list":
+            knows = "knows run times" if "runtime" in strategy.needs else ""
+            text = (type(strategy).__doc__ or "").strip().split("\n\n")[0]
+            print(f"{name:<22} {' '.join(text.split())}{' [' + knows + ']' if knows else ''}")
+            continue
+        from hcsim.testing import CheckFailed, check_strategy
+
+        try:
+            check_strategy(strategy)
+            print(f"{name:<22} ok")
+        except CheckFailed as error:
+            failed += 1
+            print(f"{name:<22} FAILED: {error}")
+    if what == "check":
+        print(f"{len(names or known) - failed} of {len(names or known)} strategies pass")
+    return 1 if failed else 0
+
+
+def traces(what: str, names: Sequence[str]) -> int:
+    """List the sources of jobs, or describe one."""
+    from hcsim.traces._catalog import available, describe
+
+    if what == "list":
+        for name, text in available().items():
+            print(f"{name:<10} {text}")
+        return 0
+    if not names:
+        raise InputError(f"traces describe: which one? {nearest('', list(available()))}")
+    import hydra
+
+    from hcsim.cli import compose
+
+    config, _ = compose([f"trace={names[0]}", *names[1:]])
+    trace = hydra.utils.instantiate(config.trace, _convert_="all")
+    for key, value in describe(trace.jobs(config.seed)).items():
+        shown = "  ".join(f"{k}: {_figure(v)}" for k, v in value.items()) if isinstance(value, dict) else _figure(value)
+        print(f"{key:<20} {shown}")
+    return 0
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _experiment(run: Path) -> Any:
+    """The experiment that a run folder holds."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from hcsim.cli import build
+
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"{run}: not a run folder, it has no config.yaml")
+    try:
+        config = OmegaConf.load(path)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
+    return build(config, {})  # type: ignore[arg-type]
+
+
+def replay(run: Path) -> int:
+    """Replay a run's log through the control loop."""
+    from hcsim.log import Log
+    from hcsim.replay import replay as again
+
+    experiment = _experiment(run)
+    ready = experiment.prepare()
+    record = Log.read(run / "log.parquet")
+    started = time.monotonic()
+    log = again(
+        record, ready.fleet, ready.jobs, experiment.strategy, experiment.perf, ready.estimate_s, experiment.seed
+    )
+    same = log.sha256 == record.sha256
+    print(f"{len(log):,} rows replayed in {time.monotonic() - started:.1f} s, hash {log.sha256[:12]}")
+    return 0 if same else 1
+
+
+def explain(run: Path, job: int) -> int:
+    """Why a job is where it is."""
+    from hcsim.explain import explain as story
+    from hcsim.log import Log
+
+    ready = _experiment(run).prepare()
+    print("\n".join(story(Log.read(run / "log.parquet").array(), ready.jobs, ready.fleet, job)))
+    return 0
+
+
+def demo(folder: Path) -> int:
+    """Sweep the demo experiment on all cores, then compare."""
+    from hcsim.cli import main as hcsim
+
+    started = time.monotonic()
+    print("six strategies × five seeds of 3,000 jobs on a hybrid fleet of 440 GPUs", flush=True)
+    hcsim(["run", "-m", "experiment=demo", "hydra/launcher=joblib", f"hydra.sweep.dir={folder}"])
+    status = compare([str(folder)], "fifo", folder)
+    print(f"done in {time.monotonic() - started:.0f} s; open {folder / 'report.html'}")
+    return status

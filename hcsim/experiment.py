@@ -1,0 +1,310 @@
+"""One run: a fleet, a trace, a strategy, an executor and a seed; what it came to, and where it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from hcsim.constraints import Rule, demands
+from hcsim.control import run
+from hcsim.estimators import Estimator, Noisy
+from hcsim.events import Row
+from hcsim.executor import Executor
+from hcsim.ledger import Ledger, bill
+from hcsim.log import Log
+from hcsim.metrics import job_table, summarize, timeline
+from hcsim.model import Fleet, InputError, Jobs
+from hcsim.perf import Perf
+from hcsim.sim import Simulated
+from hcsim.state import State
+from hcsim.strategy import AnyStrategy, strategy_sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Called now and then during a run with (simulated seconds, jobs arrived).
+Watch = Callable[[float, int], None]
+
+
+class Trace(Protocol):
+    """Where jobs come from."""
+
+    def jobs(self, seed: int) -> Jobs:
+        """The jobs of one seed."""
+        ...
+
+
+class World(Protocol):
+    """What makes things happen: ``hcsim.sim.Simulated`` or ``hcsim.live.Local``."""
+
+    @property
+    def name(self) -> str: ...
+
+    def world(self, fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+        """Fleet and jobs as they will be played."""
+        ...
+
+    def start(self, fleet: Fleet, jobs: Jobs, perf: Perf, seed: int) -> Executor:
+        """A fresh executor."""
+        ...
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run, ready to be made as often as one likes with the same outcome.
+
+    Args:
+        trace: a source of jobs, or jobs.
+        estimator: what strategies with ``needs = {"runtime"}`` are told of run times.
+        on_infeasible: what to do with jobs that no pool could ever hold: ``reject`` leaves them out and counts them,
+            ``error`` refuses the run.
+        names: what to call the parts in tables, e.g. ``{"strategy": "fifo-2", "fleet": "lab"}``.
+    """
+
+    fleet: Fleet
+    trace: Trace | Jobs
+    strategy: AnyStrategy
+    estimator: Estimator = field(default_factory=Noisy)
+    executor: World = field(default_factory=Simulated)
+    perf: Perf = field(default_factory=Perf)
+    seed: int = 0
+    on_infeasible: str = "reject"
+    names: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise InputError(f"seed is {self.seed!r}, expected an integer >= 0")
+        if self.on_infeasible not in ("reject", "error"):
+            raise InputError(f"on_infeasible is '{self.on_infeasible}', expected 'reject' or 'error'")
+
+    def prepare(self) -> Prepared:
+        """Jobs drawn, checked against the fleet, and estimated.
+
+        Raises:
+            InputError: bad input; a strategy that needs run times under an estimator that gives none.
+        """
+        jobs = self.trace if isinstance(self.trace, Jobs) else self.trace.jobs(self.seed)
+        fleet, jobs = self.executor.world(self.fleet, jobs)
+        submitted = len(jobs)
+        jobs = self._feasible(fleet, jobs)
+        knows = "runtime" in self.strategy.needs
+        estimate = self.estimator.estimate_s(jobs, self.seed) if knows else None
+        if knows and estimate is None:
+            raise InputError(f"strategy {self.strategy.name} needs run times, and estimator=none gives none")
+        return Prepared(fleet, jobs, submitted, None if estimate is None else np.ascontiguousarray(estimate).data)
+
+    def _feasible(self, fleet: Fleet, jobs: Jobs) -> Jobs:
+        wanted = demands(jobs, fleet)
+        hopeless = [c for c, pools in enumerate(wanted.pools) if not pools]
+        if not hopeless:
+            return jobs
+        bad = np.isin(wanted.job_class, hopeless)
+        job = int(np.argmax(bad))
+        rules = wanted.rules[wanted.job_class[job]]
+        why = ", ".join(f"{p.name}: {Rule(r).name.lower()}" for p, r in zip(fleet.pools, rules, strict=True))
+        if self.on_infeasible == "error":
+            raise InputError(
+                f"{jobs.source}: job {jobs.id[job]} ({jobs.gpus[job]} GPUs) fits no pool ({why});"
+                f" {int(bad.sum())} such jobs; on_infeasible=reject leaves them out"
+            )
+        return jobs.take(~bad)
+
+    def run(self, folder: str | Path | None = None, watch: Watch | None = None) -> Result:
+        """Make the run; with ``folder``, keep it there (``summary.json`` is written last).
+
+        Raises:
+            InputError: bad input, or a strategy at fault; nothing that looks like a finished run is left behind.
+        """
+        started = time.process_time()
+        ready = self.prepare()
+        path = None if folder is None else Path(folder)
+        if path is not None:
+            path.mkdir(parents=True, exist_ok=True)
+        log = Log(None if path is None else path / "log.parquet")
+        executor = self.executor.start(ready.fleet, ready.jobs, self.perf, self.seed)
+        watched = executor if watch is None else _Watched(executor, watch)
+        state = State(ready.fleet, ready.jobs, self.perf, ready.estimate_s, self.seed)
+        try:
+            clock = run(watched, self.strategy, state, log)
+            log.close({"strategy": self.strategy.name, "seed": self.seed})
+        except BaseException:
+            log.discard()
+            raise
+        finally:
+            executor.close()
+        ledger = bill(log.array(), ready.fleet)
+        summary = self._identity(ready) | summarize(log.array(), ready.jobs, ready.fleet, ledger)
+        summary["jobs_submitted"] = ready.submitted
+        summary["jobs_infeasible"] = ready.submitted - len(ready.jobs)
+        summary["log_sha256"] = log.sha256
+        summary["cpu_s"] = time.process_time() - started
+        summary["decide_cpu_s"] = clock.decide_s
+        result = Result(log, ready.jobs, ready.fleet, ledger, summary)
+        if path is not None:
+            result.save(path)
+        return result
+
+    def _identity(self, ready: Prepared) -> dict[str, Any]:
+        """What was run, in names and hashes."""
+        knows = "runtime" in self.strategy.needs
+        digest = hashlib.sha256()
+        for key in ("id", "arrival_s", "duration_s", "gpus", "residency", "dataset_bytes", "deadline_s"):
+            digest.update(np.ascontiguousarray(getattr(ready.jobs, key)).tobytes())
+        return {
+            "strategy": self.names.get("strategy", self.strategy.name),
+            "strategy_params": asdict(self.strategy),  # type: ignore[call-overload]
+            "strategy_sha256": strategy_sha256(self.strategy),
+            "knowledge": self.estimator.knowledge if knows else "none",
+            "trace": self.names.get("trace", ready.jobs.source),
+            "fleet": self.names.get("fleet", ready.fleet.name),
+            "executor": self.executor.name,
+            "seed": self.seed,
+            "jobs_sha256": digest.hexdigest(),
+            "fleet_sha256": hashlib.sha256(repr((ready.fleet, self.perf)).encode()).hexdigest(),
+            "versions": versions(),
+        }
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run starts from."""
+
+    fleet: Fleet
+    jobs: Jobs
+    submitted: int
+    estimate_s: memoryview | None
+
+
+class _Watched:
+    """An executor that reports how far it is, once in a few thousand instants."""
+
+    def __init__(self, executor: Executor, watch: Watch) -> None:
+        self._executor, self._watch = executor, watch
+        self.submit, self.wake_at, self.close = executor.submit, executor.wake_at, executor.close
+
+    def instants(self) -> Iterator[tuple[float, Sequence[Row]]]:
+        for i, (now, rows) in enumerate(self._executor.instants()):
+            if not i % 4096:
+                self._watch(now, getattr(self._executor, "arrived", 0))
+            yield now, rows
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run."""
+
+    log: Log
+    jobs: Jobs
+    fleet: Fleet
+    ledger: Ledger
+    summary: dict[str, Any]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per job, see :func:`hcsim.metrics.job_table`."""
+        import pandas as pd
+
+        return pd.DataFrame(job_table(self.log.array(), self.jobs, self.fleet))
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """Occupancy over time, see :func:`hcsim.metrics.timeline`."""
+        return timeline(self.log.array(), self.jobs, self.fleet)
+
+    def save(self, folder: Path) -> None:
+        """Write the run's tables and summary, each under a temporary name first."""
+        for name, frame in (
+            ("jobs", self.table),
+            ("timeline", self.timeline),
+            ("ledger", self.ledger.frame(self.fleet)),
+        ):
+            write_atomically(folder / f"{name}.parquet", lambda path, frame=frame: frame.to_parquet(path, index=False))
+        text = json.dumps(self.summary, indent=1, allow_nan=False) + "\n"
+        write_atomically(folder / "summary.json", lambda path: path.write_text(text))
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file under a temporary name and rename it."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's figures depend on."""
+    names = ("hcsim", "simpy", "numpy", "pandas", "pyarrow", "scipy")
+    out = {"python": platform.python_version()}
+    for name in names:
+        try:
+            out[name] = version(name)
+        except Exception:
+            out[name] = getattr(sys.modules.get(name), "__version__", "unknown")
+    return out
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Finished runs on disk as tidy frames, read when asked for; ``folder`` names the run in each."""
+
+    folders: tuple[Path, ...]
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row per run: its summary."""
+        import pandas as pd
+
+        rows = [json.loads((folder / "summary.json").read_text()) for folder in self.folders]
+        return pd.DataFrame([{"folder": str(f)} | row for f, row in zip(self.folders, rows, strict=True)])
+
+    def _tables(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        frames = []
+        for folder, run_ in zip(self.folders, self.runs.itertuples(), strict=True):
+            frame = pd.read_parquet(folder / f"{name}.parquet")
+            frame.insert(0, "strategy", run_.strategy)
+            frame.insert(1, "seed", run_.seed)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
+
+    @cached_property
+    def jobs(self) -> pd.DataFrame:
+        """One row per (run, job)."""
+        return self._tables("jobs")
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """Occupancy over time of every run."""
+        return self._tables("timeline")
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """Line items of every run."""
+        return self._tables("ledger")
+
+
+def load(*folders: str | Path) -> Runs:
+    """The finished runs below some folders (those with a ``summary.json``), in order of their paths.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = sorted({path.parent for folder in folders for path in Path(folder).rglob("summary.json")})
+    if not found:
+        raise InputError(f"no finished run (summary.json) below {', '.join(map(str, folders))}")
+    return Runs(tuple(found))
