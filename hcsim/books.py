@@ -112,6 +112,8 @@ class Books:
 
     def gpus_held(self, allocation: Allocation) -> float:
         """GPUs of an allocation; a share of a GPU counts as its milli-GPU."""
+        if len(allocation) == 1:
+            return POPCOUNT[allocation[0][1]] * allocation[0][2] / 1000.0
         return sum(mask.bit_count() * milli for _, mask, milli in allocation) / 1000.0
 
     def rate(self, job: int, allocation: Allocation) -> float:

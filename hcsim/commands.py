@@ -7,15 +7,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hcsim.model import InputError, nearest
 
 
 def main(args: Sequence[str]) -> int:
     """Run one command; its exit status."""
-    parser = argparse.ArgumentParser(prog=f"hcsim {args[0]}", description=__doc__)
-    parser.error = _refuse  # type: ignore[method-assign]
+    parser = _Parser(prog=f"hcsim {args[0]}", description=__doc__)
     if args[0] == "compare":
         parser.description = "Compare finished runs, paired over seeds; writes comparison.csv, .md and report.html."
         parser.add_argument("folders", nargs="+", metavar="DIR")
@@ -45,8 +44,10 @@ def main(args: Sequence[str]) -> int:
     return demo(Path(parser.parse_args(args[1:]).folder))
 
 
-def _refuse(message: str) -> None:
-    raise InputError(message)
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Wrong arguments are bad input like any other."""
+        raise InputError(message)
 
 
 def compare(folders: Sequence[str], baseline: str | None, out: Path) -> int:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -230,7 +230,7 @@ class Result:
             ("timeline", self.timeline),
             ("ledger", self.ledger.frame(self.fleet)),
         ):
-            write_atomically(folder / f"{name}.parquet", lambda path, frame=frame: frame.to_parquet(path, index=False))
+            write_atomically(folder / f"{name}.parquet", partial(frame.to_parquet, index=False))
         text = json.dumps(self.summary, indent=1, allow_nan=False) + "\n"
         write_atomically(folder / "summary.json", lambda path: path.write_text(text))
 
@@ -275,11 +275,9 @@ class Runs:
         import pandas as pd
 
         frames = []
-        for folder, run_ in zip(self.folders, self.runs.itertuples(), strict=True):
+        for folder, run_ in zip(self.folders, self.runs.to_dict("records"), strict=True):
             frame = pd.read_parquet(folder / f"{name}.parquet")
-            frame.insert(0, "strategy", run_.strategy)
-            frame.insert(1, "seed", run_.seed)
-            frames.append(frame)
+            frames.append(frame.assign(strategy=run_["strategy"], seed=run_["seed"], folder=str(folder)))
         return pd.concat(frames, ignore_index=True)
 
     @cached_property

@@ -6,7 +6,10 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 PATIENCE_S = 2.0
 
@@ -15,7 +18,8 @@ class Watching:
     """A status line for one run, as a context manager that gives a function to call with (simulated s, arrived)."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._started, self._status = name, time.monotonic(), None
+        self._name, self._started = name, time.monotonic()
+        self._status: Status | None = None
 
     def __enter__(self) -> Any:
         from rich.console import Console

@@ -13,6 +13,7 @@ from hcsim.queue import KeyedQueue, Queue
 from hcsim.rng import stream, uniform
 
 _DRAWS = stream("strategy")
+_STATUS = tuple(Status)
 
 
 class View:
@@ -78,7 +79,7 @@ class View:
 
     def status(self, job: int) -> Status:
         """Where a job is in its life."""
-        return Status(self._books.status[job])
+        return _STATUS[self._books.status[job]]
 
     def queued_s(self, job: int) -> float:
         """How long a waiting job has been in the queue this time."""
@@ -172,6 +173,11 @@ class View:
         capacity = self._books.capacity
         count = capacity.spare_allowed(pool)
         return sorted(node for node in capacity.spare[pool] if capacity.off[node])[:count] if count > 0 else []
+
+    def pool_claimable_gpus(self, pool: int) -> int:
+        """Whole GPUs of a pool that can be claimed, slots that are off and within quota included."""
+        capacity = self._books.capacity
+        return self.pool_free_gpus(pool) + capacity.spare_allowed(pool) * capacity.size[pool]
 
     def egress_usd(self, job: int, pool: int) -> float:
         """What moving a job's dataset to a pool's site would cost; 0 when it has none or it is there."""

@@ -53,7 +53,7 @@ class Las(Strategy):
         second = []
         crossing_s = inf
         for job in view.claims:
-            if view.status(job) != Status.RUNNING:
+            if view.status(job) is not Status.RUNNING:
                 continue
             short = self.threshold_gpu_s - view.attained_gpu_s(job)
             if short <= 0:

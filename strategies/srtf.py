@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 from hcsim import Plan, Strategy, View, while_waiting
 from hcsim.planning.preemption import make_room
@@ -46,9 +47,10 @@ class Srtf(Strategy):
     def _longer(self, view: View, job: int) -> Iterator[int]:
         """Jobs with enough more to go than ``job`` would have in their place, longest first."""
         work_s = view.remaining_s(job)
-        at_least_s = work_s / max(view.speed(p) for p in view.allowed_pools(job)) + self.margin_s
+        after_s = {p: view.now + work_s / view.speed(p) + self.margin_s for p in view.allowed_pools(job)}
+        earliest_s = min(after_s.values())
         for end_s, other in view.ends(latest_first=True):
-            if end_s - view.now < at_least_s:
+            if end_s < earliest_s:
                 return
-            if end_s - view.now >= work_s / view.speed(view.pool_of(view.claims[other][0][0])) + self.margin_s:
+            if end_s >= after_s.get(view.pool_of(view.claims[other][0][0]), inf):
                 yield other

@@ -42,6 +42,8 @@ class Attributes:
     restart_s: float = 30.0
 
     def __post_init__(self) -> None:
+        for name in ("dataset_sites", "deadline_slack", "estimate_factor"):  # configuration files give lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("residency_share", "dataset_share", "deadline_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected 0 to 1")

@@ -32,22 +32,28 @@ def make_room(view: View, plan: Plan, job: int, victims: Iterable[int], stopped:
         for p, size in sizes.items()
         if gpus > size
     }
+    claims, pool_of, free_gpus, status = view.claims, view.pool_of, view.free_gpus, view.status
     for victim in victims:
-        allocation = view.claims[victim]
-        p = view.pool_of(allocation[0][0])
-        if p not in sizes or victim in stopped or allocation[0][2] != 1000 or view.status(victim) != Status.RUNNING:
+        allocation = claims[victim]
+        p = pool_of(allocation[0][0])
+        if p not in sizes or victim in stopped or allocation[0][2] != 1000 or status(victim) is not Status.RUNNING:
             continue
         size = sizes[p]
+        nodes: list[int] = []
         for node, mask, _ in allocation:
-            room[node] = room.get(node, view.free_gpus(node)) + mask.bit_count()
-            on_node.setdefault(node, []).append(victim)
-            if gpus > size and room[node] == size:
-                whole[p].append(node)
-        if gpus > size:
-            need = -(-gpus // size)
-            nodes = whole[p][:need] if len(whole[p]) >= need else []
-        else:
-            nodes = [node for node, _, _ in allocation if room[node] >= gpus][:1]
+            if node in room:
+                room[node] += mask.bit_count()
+                on_node[node].append(victim)
+            else:
+                room[node] = free_gpus(node) + mask.bit_count()
+                on_node[node] = [victim]
+            if gpus > size:
+                if room[node] == size:
+                    whole[p].append(node)
+            elif room[node] >= gpus:
+                nodes = [node]
+        if gpus > size and len(whole[p]) >= -(-gpus // size):
+            nodes = whole[p][: -(-gpus // size)]
         if nodes:
             return _take(view, plan, job, nodes, on_node, stopped)
     return False

@@ -1,0 +1,260 @@
+"""Which strategy is better, and whether that can be said: paired differences over seeds with 95 % intervals.
+
+Under one seed every strategy faces the same jobs, failures and delays, so the difference of two strategies is taken seed
+by seed. The interval is Student's t over seeds (a percentile bootstrap covers too little at five seeds). No claim is
+made where the interval contains zero.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hcsim.experiment import Runs
+from hcsim.model import InputError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of ``summary.json`` as it is shown: divided by ``scale``, in ``unit``; less is better unless said."""
+
+    key: str
+    title: str
+    unit: str
+    scale: float = 1.0
+    more_is_better: bool = False
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("jct_mean_s", "mean JCT", "h", 3600.0),
+    Metric("jct_p99_s", "P99 JCT", "h", 3600.0),
+    Metric("queue_delay_mean_s", "mean queue delay", "h", 3600.0),
+    Metric("cost_usd", "cost", "kUSD", 1000.0),
+    Metric("deadline_miss_rate", "deadlines missed", "%", 0.01),
+    Metric("gpu_utilization", "utilisation", "%", 0.01, more_is_better=True),
+)
+BETTER, WORSE, SAME, SINGLE = "better", "worse", "not distinguishable", "one seed: no interval"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A strategy's figure: mean and half-width of its interval over seeds, and its paired difference from the baseline.
+
+    ``low`` and ``high`` bound the mean difference; all in the metric's unit, NaN where they do not exist.
+    """
+
+    mean: float
+    half: float
+    difference: float
+    low: float
+    high: float
+    verdict: str
+
+
+def t_interval(values: npt.NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """Mean and half-width of Student's t interval; the half-width is NaN for fewer than two values."""
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2:
+        return (float(values.mean()) if n else float("nan")), float("nan")
+    return float(values.mean()), float(t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+
+
+def paired(ours: npt.NDArray[np.float64], base: npt.NDArray[np.float64], more_is_better: bool) -> Cell:
+    """Compare two columns of one figure, row by row the same seed."""
+    mean, half = t_interval(ours)
+    delta, width = t_interval(ours - base)
+    if np.isnan(width):
+        verdict = SINGLE
+    elif delta - width <= 0.0 <= delta + width:
+        verdict = SAME
+    else:
+        verdict = BETTER if (delta > 0) == more_is_better else WORSE
+    return Cell(mean, half, delta, delta - width, delta + width, verdict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison came to. ``cells[strategy][metric key]``; ``notes`` are things that a reader must know."""
+
+    strategies: tuple[str, ...]
+    baseline: str
+    seeds: tuple[int, ...]
+    knowledge: dict[str, str]
+    cells: dict[str, dict[str, Cell]]
+    notes: tuple[str, ...]
+    trace: str
+    fleet: str
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per strategy and metric."""
+        import pandas as pd
+
+        rows = []
+        for name in self.strategies:
+            for metric in METRICS:
+                cell = self.cells[name][metric.key]
+                rows.append(
+                    {"strategy": name, "knowledge": self.knowledge[name], "metric": metric.title, "unit": metric.unit}
+                    | {k: getattr(cell, k) for k in ("mean", "half", "difference", "low", "high", "verdict")}
+                )
+        return pd.DataFrame(rows)
+
+    def shown(self, name: str, metric: Metric) -> tuple[str, str]:
+        """A cell as two texts: the mean with its interval, and the difference with its verdict."""
+        cell = self.cells[name][metric.key]
+        if np.isnan(cell.mean):
+            return "-", ""
+        mean = _number(cell.mean) + ("" if np.isnan(cell.half) else f" ± {_number(cell.half)}")
+        if name == self.baseline:
+            return mean, "baseline"
+        if cell.verdict in (SAME, SINGLE):
+            return mean, cell.verdict
+        return mean, f"{cell.verdict} by {_number(abs(cell.difference))} ± {_number((cell.high - cell.low) / 2)}"
+
+    def table(self) -> Table:
+        """For a terminal."""
+        from rich.table import Table
+
+        seeds = f"{len(self.seeds)} seed" + ("s" if len(self.seeds) > 1 else "")
+        table = Table(
+            title=f"{self.trace} on {self.fleet}, {seeds}: mean ± 95 % interval, below it the paired difference from"
+            f" {self.baseline}",
+            title_justify="left",
+        )
+        table.add_column("strategy", no_wrap=True)
+        for metric in METRICS:
+            table.add_column(f"{metric.title} [{metric.unit}]".replace("[", r"\["), justify="right")
+        colour = {BETTER: "green", WORSE: "red"}
+        for name in self.strategies:
+            row = [f"{name}\n[dim]knows: {self.knowledge[name]}[/dim]"]
+            for metric in METRICS:
+                mean, verdict = self.shown(name, metric)
+                style = colour.get(verdict.split(" ")[0], "dim")
+                row.append(f"{mean}\n[{style}]{verdict}[/{style}]" if verdict else mean)
+            table.add_row(*row)
+        return table
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        head = ["strategy", "knows", *(f"{m.title} ({m.unit})" for m in METRICS)]
+        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        for name in self.strategies:
+            cells = []
+            for metric in METRICS:
+                mean, verdict = self.shown(name, metric)
+                cells.append(f"{mean}<br>{verdict}" if verdict else mean)
+            lines.append("| " + " | ".join([name, self.knowledge[name], *cells]) + " |")
+        return "\n".join(lines) + "\n"
+
+
+def _number(x: float) -> str:
+    """Three significant digits, without an exponent for what tables hold."""
+    if x == 0:
+        return "0"
+    digits = max(0, 2 - int(np.floor(np.log10(abs(x)))))
+    return f"{x:,.{min(digits, 4)}f}"
+
+
+def load_runs(folders: Sequence[str | Path]) -> tuple[Runs, list[str]]:
+    """Finished runs below some folders, and what was left out and why.
+
+    Raises:
+        InputError: there is no finished run, or a folder does not exist.
+    """
+    good, left_out = [], []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+        for path in sorted(folder.rglob("summary.json")):
+            try:
+                summary = json.loads(path.read_text())
+                missing = [m.key for m in METRICS if m.key not in summary] + [
+                    key for key in ("strategy", "seed", "jobs_sha256", "fleet_sha256") if key not in summary
+                ]
+                if missing:
+                    raise ValueError(f"no key '{missing[0]}'")
+                good.append(path.parent)
+            except (ValueError, OSError) as error:
+                left_out.append(f"{path}: {str(error).splitlines()[0]}")
+        left_out.extend(f"{p.parent}: failed: {p.read_text().strip()}" for p in sorted(folder.rglob("error.txt")))
+    if not good:
+        raise InputError(f"no finished run (summary.json) below {', '.join(map(str, folders))}")
+    return Runs(tuple(dict.fromkeys(good))), left_out
+
+
+def compare(runs: Runs, baseline: str | None = None) -> Comparison:
+    """Compare all strategies of some runs with one of them.
+
+    Raises:
+        InputError: the runs are not of one fleet, or under one seed not of the same jobs (the difference is named); a
+            strategy was run twice under one seed; no such baseline.
+    """
+    frame = runs.runs
+    _same(frame, "fleet_sha256", "fleet", "fleets")
+    for seed, group in frame.groupby("seed"):
+        _same(group, "jobs_sha256", "trace", f"traces under seed {seed}")
+    twice = frame.duplicated(["strategy", "seed"], keep=False)
+    if twice.any():
+        a, b = frame[twice]["folder"].iloc[:2]
+        raise InputError(f"{frame[twice]['strategy'].iloc[0]} was run twice under one seed: {a} and {b}")
+    strategies = tuple(sorted(frame["strategy"].unique()))
+    baseline = baseline or strategies[0]
+    if baseline not in strategies:
+        raise InputError(f"no strategy '{baseline}' among the runs; {nearest(baseline, strategies)}")
+    strategies = (baseline, *(s for s in strategies if s != baseline))
+    have = {name: set(frame[frame["strategy"] == name]["seed"]) for name in strategies}
+    seeds = sorted(set.intersection(*have.values()))
+    every = set.union(*have.values())
+    notes = [
+        f"{name} lacks seeds {sorted(every - have[name])}, which are left out of every pair"
+        for name in strategies
+        if every - have[name]
+    ]
+    if not seeds:
+        raise InputError("no seed under which all strategies were run")
+    codes = frame["versions"].map(json.dumps).nunique()
+    if codes > 1:
+        notes.append("the runs were made with different versions of hcsim or its libraries")
+    table = {(r["strategy"], r["seed"]): r for r in frame.to_dict("records")}
+    cells: dict[str, dict[str, Cell]] = {}
+    for name in strategies:
+        cells[name] = {}
+        for metric in METRICS:
+            ours, base = (_column(table, who, seeds, metric) for who in (name, baseline))
+            cells[name][metric.key] = paired(ours, base, metric.more_is_better)
+    knowledge = {name: str(table[name, seeds[0]]["knowledge"]) for name in strategies}
+    first = table[baseline, seeds[0]]
+    seeds_ = tuple(int(seed) for seed in seeds)
+    return Comparison(
+        strategies, baseline, seeds_, knowledge, cells, tuple(notes), str(first["trace"]), str(first["fleet"])
+    )
+
+
+def _column(
+    table: dict[tuple[Any, Any], dict[Any, Any]], name: str, seeds: Sequence[int], metric: Metric
+) -> npt.NDArray[np.float64]:
+    values = [table[name, seed][metric.key] for seed in seeds]
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64) / metric.scale
+
+
+def _same(frame: pd.DataFrame, key: str, name: str, what: str) -> None:
+    """Refuse runs that differ in a hash, naming two that do."""
+    if frame[key].nunique() > 1:
+        first, other = (frame[frame[key] == value].iloc[0] for value in frame[key].unique()[:2])
+        raise InputError(
+            f"different {what} cannot be compared: {first['folder']} has {first[name]} ({first[key][:8]}),"
+            f" {other['folder']} has {other[name]} ({other[key][:8]})"
+        )
