@@ -65,6 +65,7 @@ def fail(message: str, status: int = 2) -> None:
 # -- hcsim run ---------------------------------------------------------------------------------------------------------
 
 _failed: list[str] = []
+_shown: list[Any] = []  # the sweep's display; not kept on the callback, which is sent to workers
 
 
 class Failures(Callback):
@@ -74,11 +75,12 @@ class Failures(Callback):
         """Start the display, on a terminal."""
         from hcsim.progress import Sweeping
 
-        self.shown = Sweeping(Path(config.hydra.sweep.dir))
+        _shown.append(Sweeping(Path(config.hydra.sweep.dir)))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Stop it and read what went wrong."""
-        self.shown.stop()
+        while _shown:
+            _shown.pop().stop()
         folder = Path(config.hydra.sweep.dir)
         _failed.extend(f"{path.parent}: {path.read_text().strip()}" for path in sorted(folder.rglob("error.txt")))
         done = len(list(folder.rglob("summary.json")))

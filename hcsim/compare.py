@@ -1,8 +1,8 @@
 """Which strategy is better, and whether that can be said: paired differences over seeds with 95 % intervals.
 
-Under one seed every strategy faces the same jobs, failures and delays, so the difference of two strategies is taken seed
-by seed. The interval is Student's t over seeds (a percentile bootstrap covers too little at five seeds). No claim is
-made where the interval contains zero.
+Under one seed every strategy faces the same jobs, failures and delays, so the difference of two strategies is taken
+seed by seed. The interval is Student's t over seeds (a percentile bootstrap covers too little at five seeds). No claim
+is made where the interval contains zero.
 """
 
 from __future__ import annotations
