@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ def _run(args: list[str]) -> None:
         print(_run_help())
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and we say it in one line
-    sys.argv = ["hcsim", *args]
+    sys.argv = ["hcsim", *forced(args)]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -116,6 +117,15 @@ def _run_help() -> str:
         f"groups (name=choice):\n{groups}\n\nkeys: {keys}\n"
         "Parameters: strategy.patience_s=600 trace.n=10000. Your own: --config-dir FOLDER strategy=mine."
     )
+
+
+_PART = re.compile(r"(fleet|trace|strategy|estimator|executor|perf)\.[^=]+=")
+
+
+def forced(overrides: Sequence[str]) -> list[str]:
+    """Overrides of a part's parameters with Hydra's ``++``: files list only what differs from the code's defaults, so
+    most parameters are in no file. Misspelt ones are found when the part is made."""
+    return [f"++{each}" if _PART.match(each) else each for each in overrides]
 
 
 def choices() -> dict[str, list[str]]:
@@ -139,7 +149,7 @@ def task(config: DictConfig) -> None:
             return
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-        raise InputError(message) from None
+        _failed.append(message)  # raised, Hydra would print it in its own words first
 
 
 def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
@@ -203,7 +213,6 @@ def named(chosen: dict[str, str]) -> dict[str, str]:
 def _instantiation(error: BaseException, node: Any, name: str) -> str:
     """What was wrong with a part, with its key and, for an unknown parameter, the nearest one."""
     import dataclasses
-    import re
 
     cause: BaseException | None = error
     while cause is not None:
@@ -249,7 +258,7 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> tuple[Di
 
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = hydra.compose("config", list(overrides), return_hydra_config=True)
+            config = hydra.compose("config", forced(overrides), return_hydra_config=True)
             chosen = dict(config.hydra.runtime.choices)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(plain(error)) from None

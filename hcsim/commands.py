@@ -182,8 +182,8 @@ def demo(folder: Path) -> int:
     from hcsim.cli import main as hcsim
 
     started = time.monotonic()
-    print("six strategies × five seeds of 3,000 jobs on a hybrid fleet of 440 GPUs", flush=True)
+    print("six strategies × five seeds of 5,000 jobs on a hybrid fleet of 440 GPUs", flush=True)
     hcsim(["run", "-m", "experiment=demo", "hydra/launcher=joblib", f"hydra.sweep.dir={folder}"])
-    status = compare([str(folder)], "fifo", folder)
+    status = compare([str(folder)], "easy_backfill", folder)
     print(f"done in {time.monotonic() - started:.0f} s; open {folder / 'report.html'}")
     return status

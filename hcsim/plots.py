@@ -32,9 +32,14 @@ def tradeoff(ax: Axes, comparison: Comparison) -> Axes:
         ax.errorbar(
             x.mean, y.mean, xerr=_bar(x.half), yerr=_bar(y.half), fmt="o", color=colour(comparison, name), capsize=3
         )
-    front = sorted(p for p in points.values() if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points.values()))
+    front = sorted(
+        p for p in points.values() if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points.values())
+    )
     ax.plot(*np.array(front).T, color="#999999", lw=1, ls="--", zorder=0, label="Pareto front")
-    ax.set_yscale("log" if max(p[1] for p in points.values()) > 8 * min(p[1] for p in points.values()) else "linear")
+    if max(p[1] for p in points.values()) > 4 * min(p[1] for p in points.values()):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter("{x:g}")
     _spread_labels(ax, {name: (x, y, colour(comparison, name)) for name, (x, y) in points.items()})
     ax.set_xlabel("cost (kUSD)")
     ax.set_ylabel("mean JCT (h)")
@@ -131,6 +136,9 @@ def differences(ax: Axes, comparison: Comparison, key: str) -> Axes:
         ax.plot([cell.low, cell.high], [i, i], color=tint, lw=2)
         ax.plot(cell.difference, i, "o", color=tint, mfc=tint if clear else "white")
     ax.axvline(0, color="#444444", lw=0.8)
+    reach = sorted(max(abs(comparison.cells[n][key].low), abs(comparison.cells[n][key].high)) for n in names)
+    if reach and reach[-1] > 8 * reach[0] > 0:  # one far-off strategy must not flatten the others
+        ax.set_xscale("symlog", linthresh=reach[0])
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     better = "right" if metric.more_is_better else "left"

@@ -177,5 +177,3 @@ def _figure(size: tuple[float, float], caption: str, draw: Callable[[Figure], An
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     svg = out.getvalue()
     return f"<figure>{svg[svg.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
-
-

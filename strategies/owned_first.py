@@ -9,10 +9,12 @@ from hcsim import Plan, Strategy, View, while_waiting
 
 @dataclass(frozen=True)
 class OwnedFirst(Strategy):
-    """First fit on owned and reserved pools; a job that has waited ``patience_s`` may also rent, cheapest pool first.
+    """First fit on owned and reserved pools; a job that arrived ``patience_s`` ago may also rent, cheapest pool first.
 
-    A job that no owned pool may ever hold rents at once. Source: threshold bursting, as in Waiting Game (Ambati et al.,
-    SC'20, section 3, all jobs wait with a time-out) and the fixed-wait baseline of Starburst (Luo et al., ATC'24).
+    A job that no owned or reserved pool may ever hold rents at once. Jobs rent in the order in which their patience
+    ends; the strategy asks to be woken when the next one's does. Source: threshold bursting, as in Waiting Game (Ambati
+    et al., SC'20, section 3, all jobs wait with a time-out) and the fixed-wait baseline of Starburst (Luo et al.,
+    ATC'24).
     """
 
     patience_s: float = 1800.0
@@ -25,10 +27,22 @@ class OwnedFirst(Strategy):
         rented = sorted((p for p, pool in enumerate(view.pools) if pool.elastic), key=view.price_usd)
         for job in plan.placeable(view.waiting, standing):
             plan.place(job, plan.first_fit(job, standing))
-        if view.arrival_s[view.waiting.newest] == view.now:  # every arrival is decided on, so none is missed
-            plan.wake_at(view.now + self.patience_s)
-        for job in plan.placeable(view.waiting, rented):
-            bound = not any(p in standing for p in view.allowed_pools(job))
-            if bound or view.now >= view.arrival_s[job] + self.patience_s:
-                plan.place(job, plan.first_fit(job, rented))
+        rents_at = _RentsAt(view, self.patience_s)
+        for job in plan.placeable(view.waiting_by(rents_at), rented):
+            if rents_at(job) > view.now:
+                plan.wake_at(rents_at(job))
+                break
+            plan.place(job, plan.first_fit(job, rented))
         return plan
+
+
+@dataclass(frozen=True)
+class _RentsAt:
+    """When a job may rent; a value, so that every decision names the same order."""
+
+    view: View
+    patience_s: float
+
+    def __call__(self, job: int) -> float:
+        bound = all(self.view.pools[p].elastic for p in self.view.allowed_pools(job))
+        return self.view.arrival_s[job] + (0.0 if bound else self.patience_s)

@@ -45,7 +45,7 @@ class Twin:
 
     Run times are drawn from the fitted quantiles (log-linear in between) and clipped at ``max_duration_s``, gangs at
     ``max_gang``: in the log 1.7 % of the jobs run for over two days and use 70 % of the GPU time, so that a few
-    thousand jobs unclipped would be a comparison of a dozen. The span of submissions is such that
+    thousand jobs unclipped would be a comparison of a dozen of them. The span of submissions is such that
     sum(duration × gpus) / (span × ``gpus``) is exactly ``load``.
 
     Args:
@@ -55,11 +55,11 @@ class Twin:
         attributes: shares of jobs with residency, datasets, deadlines; see :class:`Attributes`.
     """
 
-    n: int = 3000
+    n: int = 5000
     gpus: int = 440
-    load: float = 0.85
+    load: float = 0.9
     max_gang: int = 64
-    max_duration_s: float = 2 * 86400.0
+    max_duration_s: float = 86400.0
     attributes: Attributes = field(
         default_factory=lambda: Attributes(residency_share=0.1, dataset_share=0.3, deadline_share=0.5)
     )
