@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 #: Okabe and Ito's palette: told apart by readers with colour-blindness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C510A", "#666666")
+SITE_COLOURS = ("#5b6770", "#e8a33d", "#7fb7d6", "#a8c686", "#c79fb4", "#3b8ea5")
+MARKET_COLOURS = {
+    "owned": "#7f7f7f",
+    "reserved": "#bdbdbd",
+    "on_demand": "#0072B2",
+    "spot": "#56B4E9",
+    "egress": "#D55E00",
+}
 DAY_S, HOUR_S = 86400.0, 3600.0
 
 
@@ -82,7 +90,7 @@ def jct_cdf(ax: Axes, jobs: pd.DataFrame, comparison: Comparison) -> Axes:
     return ax
 
 
-def occupancy(ax: Axes, timeline: pd.DataFrame, title: str, colours: Sequence[str] = COLOURS) -> Axes:
+def occupancy(ax: Axes, timeline: pd.DataFrame, title: str, colours: Sequence[str] = SITE_COLOURS) -> Axes:
     """GPUs held over time, stacked by site, under the line of GPUs that were up."""
     wide = timeline.pivot(index="time_s", columns="site", values="gpus_held")
     sites = list(dict.fromkeys(timeline["site"]))
@@ -112,13 +120,13 @@ def queue(ax: Axes, timeline: pd.DataFrame, comparison: Comparison) -> Axes:
 
 def cost_by_market(ax: Axes, ledger: pd.DataFrame, comparison: Comparison) -> Axes:
     """Mean cost per run, stacked by market and egress."""
-    markets = [m for m in ("owned", "reserved", "on_demand", "spot", "egress") if (ledger["market"] == m).any()]
+    markets = [m for m in MARKET_COLOURS if (ledger["market"] == m).any()]
     left = np.zeros(len(comparison.strategies))
     names = list(comparison.strategies)[::-1]
-    for market, tint in zip(markets, ("#7f7f7f", "#bdbdbd", "#0072B2", "#56B4E9", "#D55E00"), strict=False):
+    for market in markets:
         part = ledger[ledger["market"] == market].groupby("strategy")["usd"].sum() / len(comparison.seeds) / 1000.0
         width = np.array([part.get(name, 0.0) for name in names])
-        ax.barh(names, width, left=left, color=tint, label=market.replace("_", " "), height=0.65)
+        ax.barh(names, width, left=left, color=MARKET_COLOURS[market], label=market.replace("_", " "), height=0.65)
         left += width
     ax.set_xlabel("mean cost per run (kUSD)")
     ax.legend(frameon=False, fontsize=8, ncols=len(markets), loc="lower left", bbox_to_anchor=(0, 1))

@@ -30,7 +30,8 @@ th:first-child, td:first-child { text-align: left; } td small { display: block; 
 td small.better { color: var(--good); } td small.worse { color: var(--bad); }
 figure { margin: 1rem 0; padding: 0.4rem; } figure svg { width: 100%; height: auto; display: block; }
 figcaption, .note { color: var(--soft); font-size: 0.86rem; } figcaption { color: #555; padding: 0 0.6rem 0.4rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; } dt { color: var(--soft); } dd { margin: 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; }
+dt { color: var(--soft); } dd { margin: 0; }
 @media print { body { max-width: none; margin: 0; } h2, figure, tr { break-inside: avoid; } }
 """
 
