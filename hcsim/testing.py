@@ -1,13 +1,14 @@
 """For authors of strategies: tiny worlds, and a check that a strategy keeps the contract.
 
-Like a gym's environment checker: ``check_strategy(MyStrategy())`` returns, or raises :class:`CheckFailed` with one line.
+Like a gym's environment checker: ``check_strategy(MyStrategy())`` returns, or raises :class:`CheckFailed` with one line
+that says what is wrong.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -361,7 +362,7 @@ def _check_future(world: _World, strategy: AnyStrategy, rows: npt.NDArray[Any], 
     ended[known["subject"][known["kind"] == Kind.FINISHED]] = True
     later = jobs.arrival_s > until_s
     number = np.arange(n)
-    columns: dict[str, npt.NDArray[Any]] = {
+    columns: dict[str, Any] = {
         "duration_s": np.where(ended, jobs.duration_s, jobs.duration_s * (1.2 + (number * 5 % 7) / 2.0)),
         "arrival_s": np.where(later, jobs.arrival_s + 31.0, jobs.arrival_s),
         "gpus": np.where(later, 1, jobs.gpus).astype(np.int32),

@@ -32,5 +32,5 @@ class CheapestFit(Strategy):
 
     def usd_per_h(self, view: View, job: int, pool: int) -> float:
         """USD for what the job does in an hour on reference GPUs."""
-        compute = view.gpus[job] * view.price_usd(pool) / view.speed(pool)
+        compute = view.gpus[job] * view.milli[job] / 1000 * view.price_usd(pool) / view.speed(pool)
         return compute + view.egress_usd(job, pool) / self.egress_hours
