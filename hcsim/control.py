@@ -102,7 +102,7 @@ def _remembering(strategy: RememberingStrategy[Any], view: View, log: Log) -> Ca
         nonlocal memory
         answer = strategy.decide(view, memory)
         if type(answer) is not tuple or len(answer) != 2:
-            return answer  # type: ignore[return-value]  # the loop names the fault
+            raise TypeError(f"decide returned {type(answer).__name__}, expected a pair of plan and memory")
         plan, memory = answer
         print_ = float(zlib.crc32(pickle.dumps(memory, protocol=5)))
         log.rows.append((view.now, Kind.REMEMBERED, view.decision, -1, print_, 0.0))

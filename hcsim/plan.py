@@ -133,6 +133,10 @@ class Plan:
             left -= count
         return () if left else tuple(parts)
 
+    def placed(self) -> dict[int, Allocation]:
+        """Job -> allocation of the jobs that this plan places and that fit."""
+        return {action[1]: action[2] for action in self.actions if action[0] == _PLACE and action[4]}
+
     # -- acting ------------------------------------------------------------------------------------------------------
 
     def place(self, job: int, where: int | Allocation | None, lease_s: float = 0.0) -> bool:

@@ -38,7 +38,7 @@ class EasyBackfill(Strategy):
             if examined >= self.depth:
                 break
             if reservation is None:
-                reservation = reserve(view, head)
+                reservation = reserve(view, plan, head)
             where = plan.first_fit(job)
             if where is None:
                 continue

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import merge
 from itertools import groupby
 from math import inf
 
 from hcsim.actions import Allocation
+from hcsim.plan import Plan
 from hcsim.view import View
 
 
@@ -33,8 +35,9 @@ class Reservation:
                 self.extra[node] -= mask.bit_count()
 
 
-def reserve(view: View, job: int) -> Reservation:
-    """The earliest start of a waiting job on any pool that may hold it, if everything else ends as estimated.
+def reserve(view: View, plan: Plan, job: int) -> Reservation:
+    """The earliest start of a waiting job on any pool that may hold it, if everything that holds GPUs, or that ``plan``
+    has placed, ends as estimated.
 
     Running jobs are taken in order of their estimated end; the walk stops at the first end at which some pool has room:
     one node with the gang's GPUs, or, for a gang larger than a node, enough entirely free nodes (nodes to rent
@@ -52,7 +55,7 @@ def reserve(view: View, job: int) -> Reservation:
         size = view.pools[p].gpus_per_node
         if gpus > size:
             whole[p] = [n for n in range(first[p], first[p + 1]) if view.free_gpus(n) == size] + view.rentable(p)
-    for end_s, released in groupby(_released(view), key=lambda item: item[0]):
+    for end_s, released in groupby(_released(view, plan), key=lambda item: item[0]):
         fitting: list[tuple[int, int]] = []
         changed = set()
         for _, node, count in released:
@@ -78,17 +81,22 @@ def reserve(view: View, job: int) -> Reservation:
     return Reservation()
 
 
-def _released(view: View) -> Iterator[tuple[float, int, int]]:
+def _released(view: View, plan: Plan) -> Iterator[tuple[float, int, int]]:
     """(estimated end, node, whole GPUs that come free there then), soonest first. A GPU that is shared comes free with
     the last job on it."""
     sharers: dict[tuple[int, int], int] = {}
+    placed = plan.placed()
     if view.shares:
-        for allocation in view.claims.values():
+        for allocation in (*view.claims.values(), *placed.values()):
             for node, mask, milli in allocation:
                 if milli != 1000:
                     sharers[node, mask] = sharers.get((node, mask), 0) + 1
-    for end_s, job in view.ends():
-        for node, mask, milli in view.claims[job]:
+    new_ends = sorted(
+        (view.now + view.ready_in_s(where) + view.remaining_s(job) / view.rate(job, where), job)
+        for job, where in placed.items()
+    )
+    for end_s, job in merge(view.ends(), new_ends):
+        for node, mask, milli in placed[job] if job in placed else view.claims[job]:
             if milli == 1000:
                 yield end_s, node, mask.bit_count()
             else:
