@@ -162,7 +162,7 @@ def _figure(size: tuple[float, float], caption: str, draw: Callable[[Figure], An
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {
         "svg.fonttype": "none",
         "font.size": 9,
         "axes.spines.top": False,

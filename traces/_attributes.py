@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.model import InputError
+from hcsim.model import InputError, nearest
 from hcsim.rng import stream, uniforms
 
 Floats = npt.NDArray[np.float64]
@@ -87,3 +88,23 @@ class Attributes:
             due = arrival_s + slack * duration_s + self.deadline_grace_s
             out["deadline_s"] = np.where(draw("deadline") < self.deadline_share, due, np.inf)
         return out
+
+
+#: No residency, datasets or deadlines; checkpoints and estimates only.
+NOTHING_ADDED = Attributes()
+
+
+def over(default: Attributes, given: Attributes | Mapping[str, Any]) -> Attributes:
+    """``given``; where a configuration gives some keys only (``trace.attributes.deadline_share=1``), ``default`` with
+    these.
+
+    Raises:
+        InputError: an unknown key.
+    """
+    if isinstance(given, Attributes):
+        return given
+    known = [each.name for each in fields(Attributes)]
+    for key in given:
+        if key not in known:
+            raise InputError(f"trace.attributes: no parameter '{key}'; {nearest(str(key), known)}")
+    return replace(default, **given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hcsim.model import InputError, Jobs, nearest
-from hcsim.traces._attributes import Attributes
+from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
 
 FILE = "dl_jobs/philly_pollux/philly.csv.gz"
 COLUMNS = ("timestamp", "duration", "num_gpus", "gpu_time", "cluster")
@@ -36,7 +36,10 @@ class Philly:
     data_dir: str = ""
     path: str = ""
     limit: int = 0
-    attributes: Attributes = field(default_factory=Attributes)
+    attributes: Attributes = NOTHING_ADDED
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", over(NOTHING_ADDED, self.attributes))
 
     def jobs(self, seed: int) -> Jobs:
         """The jobs. ``seed`` draws the attributes; the log's own columns do not depend on it.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import logging
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hcsim.model import InputError, Jobs
-from hcsim.traces._attributes import Attributes
+from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
 
 FIELDS = (
     "job", "submit_s", "wait_s", "run_s", "processors", "cpu_s", "memory", "requested_processors", "requested_s",
@@ -39,7 +39,10 @@ class Swf:
     processors_per_gpu: int = 1
     limit: int = 0
     on_unknown: str = "drop"
-    attributes: Attributes = field(default_factory=Attributes)
+    attributes: Attributes = NOTHING_ADDED
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", over(NOTHING_ADDED, self.attributes))
 
     def jobs(self, seed: int) -> Jobs:
         """The jobs; ``seed`` draws the attributes that the log does not hold.

@@ -8,14 +8,14 @@ the months of the log. ``tests/traces/test_twin.py`` compares the twin with the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from hcsim.model import InputError, Jobs
 from hcsim.rng import stream, uniforms
-from hcsim.traces._attributes import Attributes
+from hcsim.traces._attributes import Attributes, over
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,6 +39,9 @@ BATCH_GAP_S = 8.0  # seconds between jobs of one batch
 HOUR_SIGMA = 1.25  # lognormal swing of an hour's intensity
 
 
+DEFAULT = Attributes(residency_share=0.1, dataset_share=0.3, deadline_share=0.5)
+
+
 @dataclass(frozen=True)
 class Twin:
     """A trace of any length for a fleet of any size.
@@ -60,11 +63,10 @@ class Twin:
     load: float = 0.9
     max_gang: int = 64
     max_duration_s: float = 86400.0
-    attributes: Attributes = field(
-        default_factory=lambda: Attributes(residency_share=0.1, dataset_share=0.3, deadline_share=0.5)
-    )
+    attributes: Attributes = DEFAULT
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", over(DEFAULT, self.attributes))
         for name in ("n", "gpus", "load", "max_gang", "max_duration_s"):
             if not getattr(self, name) > 0:
                 raise InputError(f"trace.{name} is {getattr(self, name)}, expected > 0")

@@ -28,6 +28,7 @@ class Simulated:
     processes: Sequence[Process] = ()
 
     name = "sim"
+    libraries = ("simpy",)
 
     def world(self, fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
         """The fleet and jobs as this executor plays them, switches applied."""

@@ -160,8 +160,8 @@ def test_cheapest_fit() -> None:
 
 def test_owned_first() -> None:
     # Patience 30 s. J0 (100 s) takes the owned GPU at 0. J1 (50 s) comes at 5, may rent at 35, when nothing else
-    # happens: the node boots and J1 runs 45 to 95. J2 (comes at 6) may rent from 36 but the cloud is full until 95, when
-    # the owned GPU is still busy (until 100): it starts at 95 on the rented node, which is still on.
+    # happens: the node boots and J1 runs 45 to 95. J2 (comes at 6) may rent from 36 but the cloud is full until 95,
+    # when the owned GPU is still busy (until 100): it starts at 95 on the rented node, which is still on.
     jobs = Jobs.build(arrival_s=[0.0, 5.0, 6.0], duration_s=[100.0, 50.0, 10.0])
     assert starts(OwnedFirst(patience_s=30.0), hybrid("A100", 3.0), jobs) == [[(0.0, 0)], [(45.0, 1)], [(95.0, 1)]]
 
