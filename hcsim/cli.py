@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from multiprocessing import current_process
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hcsim.model import InputError, nearest
 
 CONF = Path(__file__).resolve().parent / "conf"  # the one place that knows where the configuration is
+OmegaConf.register_new_resolver("bare", lambda text: text.replace("+", ""), replace=True)  # folder names of a sweep
+KEYS = ("fleet", "trace", "strategy", "estimator", "executor", "perf", "experiment", "seed", "data_dir",
+        "on_infeasible", "hydra.run.dir", "hydra.sweep.dir", "hydra/launcher")  # fmt: skip
 COMMANDS = {
     "run": "one run, or with -m a sweep: hcsim run [-m] [key=value ...]",
     "compare": "paired comparison of finished runs, a table and report.html: hcsim compare DIR ...",
@@ -54,7 +60,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (InputError, OSError) as error:
-        fail(str(error))
+        fail(said(error))
+
+
+def said(error: Exception) -> str:
+    """An error in one line; one of the operating system begins with the file, as ours do."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: cannot be used ({error.strerror})"
+    return " ".join(str(error).split())
 
 
 def fail(message: str, status: int = 2) -> None:
@@ -96,16 +109,47 @@ def _run(args: list[str]) -> None:
     if "-h" in args or "--help" in args:
         print(_run_help())
         return
+    _failed.clear()
+    _importable()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and we say it in one line
-    sys.argv = ["hcsim", *forced(args)]
+    sys.argv = ["hcsim", *_in_order(forced(args))]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(plain(error)) from None
+    except ValueError as error:
+        if Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts[-3:-1] != ("hydra", "_internal"):
+            raise
+        raise InputError(plain(error)) from None  # what Hydra does not like about an override or an option
     if _failed:
         for message in _failed:
             print(f"hcsim: error: {message}", file=sys.stderr)
         sys.exit(2)
+
+
+def _importable() -> None:
+    """The current folder's modules can be named in a configuration, however hcsim was started; those installed win."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+def _in_order(args: list[str]) -> list[str]:
+    """Options before overrides, which Hydra's parser wants; it would print its usage when it does not know one."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(f"run: {message}")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    known, others = parser.parse_known_args(args)
+    for option in others:
+        if option.startswith("-"):
+            name = option.split("=")[0]
+            raise InputError(f"run: no option '{name}'; {nearest(name, list(parser._option_string_actions))}")
+    overrides = [*known.overrides, *others]
+    return [*(each for each in args if each not in overrides), *overrides]
 
 
 def _run_help() -> str:
@@ -137,13 +181,16 @@ def task(config: DictConfig) -> None:
     """One cell: instantiate one Experiment, run it, keep it. The configuration goes no further."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
 
+    if current_process().name != "MainProcess":  # an interrupt reaches workers too; who started them ends them
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     try:
         _cell(config, folder, dict(hydra_config.runtime.choices))
-    except (InputError, OSError) as error:
-        message = " ".join(str(error).split())
+    except (InputError, OSError, OmegaConfBaseException) as error:
+        message = plain(error) if isinstance(error, OmegaConfBaseException) else said(error)
         if hydra_config.mode == RunMode.MULTIRUN:
             (folder / "error.txt").write_text(message + "\n")  # the rest of the sweep goes on
             return
@@ -155,9 +202,7 @@ def task(config: DictConfig) -> None:
 def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
     import json
 
-    from omegaconf import OmegaConf
-
-    from hcsim.experiment import write_atomically
+    from hcsim.experiment import FILES, write_atomically
     from hcsim.progress import Watching, told
     from hcsim.strategy import strategy_sha256
 
@@ -179,9 +224,23 @@ def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
         result.log.write(folder / "log.parquet")
         result.save(folder)
     except BaseException:
-        (folder / "config.yaml").unlink(missing_ok=True)
+        for path in [*(folder / name for name in FILES), *folder.glob("*.partial")]:
+            path.unlink(missing_ok=True)
         raise
+    if result.summary["left_out"]:
+        print(f"hcsim: note: {result.summary['left_out']}", file=sys.stderr)
     print(told(result.summary, folder))
+
+
+#: Part -> what it must have to be one.
+_PARTS = {
+    "fleet": "sites",
+    "trace": "jobs",
+    "strategy": "decide",
+    "estimator": "estimate_s",
+    "executor": "start",
+    "perf": "rate",
+}
 
 
 def build(config: DictConfig, chosen: dict[str, str]) -> Any:
@@ -190,19 +249,34 @@ def build(config: DictConfig, chosen: dict[str, str]) -> Any:
     Raises:
         InputError: a part that cannot be made; the message names its key.
     """
-    import hydra
-    from hydra.errors import InstantiationException
-    from omegaconf.errors import OmegaConfBaseException
-
     from hcsim.experiment import Experiment
 
-    parts = {}
-    for name in ("fleet", "trace", "strategy", "estimator", "executor", "perf"):
-        try:
-            parts[name] = hydra.utils.instantiate(config[name], _convert_="all")
-        except (InstantiationException, OmegaConfBaseException) as error:
-            raise InputError(_instantiation(error, config[name], name)) from None
+    parts = {name: part(config, name) for name in _PARTS}
     return Experiment(**parts, seed=config.seed, on_infeasible=config.on_infeasible, names=named(chosen))
+
+
+def part(config: DictConfig, name: str) -> Any:
+    """One part of a configuration: its fleet, trace, strategy, estimator, executor or perf.
+
+    Raises:
+        InputError: it cannot be made; the message names its key.
+    """
+    import hydra
+    from hydra.errors import InstantiationException
+
+    from hcsim.parts import checked, quoted
+
+    if config.get(name) is None:
+        raise InputError(f"{name} is missing, expected {name}=NAME")
+    node = OmegaConf.to_container(config[name], resolve=True, throw_on_missing=True)
+    checked(node, name)
+    try:
+        made = hydra.utils.instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        raise InputError(_instantiation(error, name)) from None
+    if not hasattr(made, _PARTS[name]):
+        raise InputError(f"{name} is {quoted(made)}, which has no '{_PARTS[name]}'; its _target_ must name a {name}")
+    return made
 
 
 def named(chosen: dict[str, str]) -> dict[str, str]:
@@ -210,44 +284,35 @@ def named(chosen: dict[str, str]) -> dict[str, str]:
     return {name: chosen[name] for name in ("fleet", "trace", "strategy") if chosen.get(name)}
 
 
-def _instantiation(error: BaseException, node: Any, name: str) -> str:
-    """What was wrong with a part, with its key and, for an unknown parameter, the nearest one."""
-    import dataclasses
-
+def _instantiation(error: BaseException, name: str) -> str:
+    """What was wrong with a part, with its key."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):
             return str(cause)
         last, cause = cause, cause.__cause__
-    found = re.search(r"unexpected keyword argument '(\w+)'", str(last))
     key = re.search(r"full_key: (\S+)", str(error))
-    where = key.group(1) if key else name
-    if found:
-        import hydra
-
-        target = _target(node, where.removeprefix(name).lstrip("."))
-        fields = [f.name for f in dataclasses.fields(hydra.utils.get_object(target))] if target else []
-        return f"{where}: no parameter '{found.group(1)}'; {nearest(found.group(1), fields)}"
-    return f"{where}: {str(last).splitlines()[0]}"
-
-
-def _target(node: Any, key: str) -> str | None:
-    from omegaconf import OmegaConf
-
-    part = OmegaConf.select(node, key) if key else node
-    return None if part is None else part.get("_target_")
+    where = f"{name}.{key.group(1)}" if key else name
+    return f"{where}: {type(last).__name__}: {str(last).splitlines()[0]}"
 
 
 def plain(error: BaseException) -> str:
     """A configuration error in one line, with the nearest valid name for a misspelt choice."""
-    from hydra.errors import MissingConfigException
+    from hydra.errors import MissingConfigException, OverrideParseException
 
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, MissingConfigException) and error.options:
         wanted = str(error.missing_cfg_file)
         group, _, choice = wanted.rpartition("/")
         return f"no {group or 'configuration'} '{choice}'; {nearest(choice, list(error.options))}"
-    return lines[0] if lines else type(error).__name__
+    if isinstance(error, OverrideParseException):
+        return f"cannot read '{str(error.override).removeprefix('++')}', expected key=value"
+    if found := re.match(r"Could not override '([^']+)'", lines[0] if lines else ""):
+        return f"no key '{found.group(1)}'; {nearest(found.group(1), KEYS)}"
+    if found := re.match(r"Ambiguous value for argument '\+*([^']+)'", lines[0] if lines else ""):
+        return f"{found.group(1)}: several values, expected one; a sweep is hcsim run -m"
+    cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""
+    return (lines[0] if lines else type(error).__name__) + (f" ({cause})" if cause else "")
 
 
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> tuple[DictConfig, dict[str, str]]:

@@ -75,7 +75,7 @@ def compare(folders: Sequence[str], baseline: str | None, out: Path) -> int:
 
 def strategies(what: str, names: Sequence[str]) -> int:
     """List the shipped strategies, or run the public checker over them."""
-    from hcsim.cli import choices, compose
+    from hcsim.cli import choices, compose, part
 
     known = choices()["strategy"]
     for name in names:
@@ -83,10 +83,8 @@ def strategies(what: str, names: Sequence[str]) -> int:
             raise InputError(f"no strategy '{name}'; {nearest(name, known)}")
     failed = 0
     for name in names or known:
-        import hydra
-
         config, _ = compose([f"strategy={name}"])
-        strategy = hydra.utils.instantiate(config.strategy, _convert_="all")
+        strategy = part(config, "strategy")
         if what == "list":
             knows = "knows run times" if "runtime" in strategy.needs else ""
             text = (type(strategy).__doc__ or "").strip().split("\n\n")[0]
@@ -115,13 +113,10 @@ def traces(what: str, names: Sequence[str]) -> int:
         return 0
     if not names:
         raise InputError(f"traces describe: which one? {nearest('', list(available()))}")
-    import hydra
-
-    from hcsim.cli import compose
+    from hcsim.cli import compose, part
 
     config, _ = compose([f"trace={names[0]}", *names[1:]])
-    trace = hydra.utils.instantiate(config.trace, _convert_="all")
-    for key, value in describe(trace.jobs(config.seed)).items():
+    for key, value in describe(part(config, "trace").jobs(config.seed)).items():
         shown = "  ".join(f"{k}: {_figure(v)}" for k, v in value.items()) if isinstance(value, dict) else _figure(value)
         print(f"{key:<20} {shown}")
     return 0

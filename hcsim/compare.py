@@ -180,12 +180,7 @@ def load_runs(folders: Sequence[str | Path]) -> tuple[Runs, list[str]]:
             raise InputError(f"{folder}: no such folder")
         for path in sorted(folder.rglob("summary.json")):
             try:
-                summary = json.loads(path.read_text())
-                missing = [m.key for m in METRICS if m.key not in summary] + [
-                    key for key in ("strategy", "seed", "jobs_sha256", "fleet_sha256") if key not in summary
-                ]
-                if missing:
-                    raise ValueError(f"no key '{missing[0]}'")
+                _readable(path)
                 good.append(path.parent)
             except (ValueError, OSError) as error:
                 left_out.append(f"{path}: {str(error).splitlines()[0]}")
@@ -193,6 +188,32 @@ def load_runs(folders: Sequence[str | Path]) -> tuple[Runs, list[str]]:
     if not good:
         raise InputError(f"no finished run (summary.json) below {', '.join(map(str, folders))}")
     return Runs(tuple(dict.fromkeys(good))), left_out
+
+
+_IDENTITY = ("strategy", "seed", "knowledge", "trace", "fleet", "jobs_sha256", "fleet_sha256", "versions")
+
+
+def _readable(path: Path) -> None:
+    """Raise ValueError or OSError for what is not a run's summary beside its tables."""
+    import pyarrow.parquet as pq
+
+    summary = json.loads(path.read_text())
+    if not isinstance(summary, dict):
+        raise ValueError(f"a {type(summary).__name__}, expected a run's summary")
+    for key in (*(m.key for m in METRICS), *_IDENTITY):
+        if key not in summary:
+            raise ValueError(f"no key '{key}'")
+    for metric in METRICS:
+        value = summary[metric.key]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(f"{metric.key} is {value!r}, expected a number")
+    for name in ("jobs", "timeline", "ledger"):
+        table = path.with_name(f"{name}.parquet")
+        try:
+            pq.read_schema(table)
+        except (OSError, ValueError) as error:
+            why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+            raise ValueError(f"{table.name} {why}") from None
 
 
 def compare(runs: Runs, baseline: str | None = None) -> Comparison:
@@ -208,8 +229,9 @@ def compare(runs: Runs, baseline: str | None = None) -> Comparison:
         _same(group, "jobs_sha256", "trace", f"traces under seed {seed}")
     twice = frame.duplicated(["strategy", "seed"], keep=False)
     if twice.any():
-        a, b = frame[twice]["folder"].iloc[:2]
-        raise InputError(f"{frame[twice]['strategy'].iloc[0]} was run twice under one seed: {a} and {b}")
+        _, group = next(iter(frame[twice].groupby(["strategy", "seed"])))
+        a, b = group["folder"].iloc[:2]
+        raise InputError(f"{group['strategy'].iloc[0]} was run twice under one seed: {a} and {b}")
     strategies = tuple(sorted(frame["strategy"].unique()))
     baseline = baseline or strategies[0]
     if baseline not in strategies:

@@ -126,6 +126,7 @@ def dataset_site(name: str, fleet: Fleet) -> int:
     """
     if name not in fleet.site_names:
         raise InputError(
-            f"dataset site '{name}' is not a site of fleet '{fleet.name}'; {nearest(name, fleet.site_names)}"
+            f"dataset site '{name}' is not a site of fleet '{fleet.name}'; {nearest(name, fleet.site_names)};"
+            " trace.attributes.dataset_share=0 leaves datasets out"
         )
     return fleet.site_names.index(name)

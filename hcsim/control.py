@@ -80,7 +80,10 @@ def run(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> Cl
         clock.decide_s += timer() - started
         books.decision += 1
         if plan.actions:
-            rows.extend(state.admit(plan))
+            try:
+                rows.extend(state.admit(plan))
+            except Exception as error:
+                raise _fault(strategy, view, error) from error
             carry_out()
         for at in plan.timers or ():
             if at not in asked:  # the same time may be asked for at many decisions
@@ -96,7 +99,10 @@ _WAKE = int(Kind.WAKE)
 def _remembering(strategy: RememberingStrategy[Any], view: View, log: Log) -> Callable[[View], Plan]:
     """``decide`` with its memory carried along and fingerprinted in the log, so that a replay that remembers something
     else is found out."""
-    memory = strategy.initial(view)
+    try:
+        memory = strategy.initial(view)
+    except Exception as error:
+        raise _fault(strategy, view, error) from error
 
     def decide(view: View) -> Plan:
         nonlocal memory

@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +34,8 @@ from hcsim.strategy import AnyStrategy, strategy_sha256
 if TYPE_CHECKING:
     import pandas as pd
 
+#: What a run's folder holds; ``summary.json`` is written last.
+FILES = ("config.yaml", "log.parquet", "jobs.parquet", "timeline.parquet", "ledger.parquet", "summary.json")
 #: Called now and then during a run with (simulated seconds, jobs arrived).
 Watch = Callable[[float, int], None]
 
@@ -51,6 +53,11 @@ class World(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """What its figures depend on, beside what every run does."""
+        ...
 
     def world(self, fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
         """Fleet and jobs as they will be played."""
@@ -86,6 +93,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise InputError(f"seed is {self.seed!r}, expected an integer >= 0")
+        if not is_dataclass(self.strategy):
+            raise InputError(f"strategy {self.strategy.name} is not a dataclass, expected @dataclass(frozen=True)")
         if self.on_infeasible not in ("reject", "error"):
             raise InputError(f"on_infeasible is '{self.on_infeasible}', expected 'reject' or 'error'")
 
@@ -98,28 +107,30 @@ class Experiment:
         jobs = self.trace if isinstance(self.trace, Jobs) else self.trace.jobs(self.seed)
         fleet, jobs = self.executor.world(self.fleet, jobs)
         submitted = len(jobs)
-        jobs = self._feasible(fleet, jobs)
+        jobs, left_out = self._feasible(fleet, jobs)
         knows = "runtime" in self.strategy.needs
         estimate = self.estimator.estimate_s(jobs, self.seed) if knows else None
         if knows and estimate is None:
             raise InputError(f"strategy {self.strategy.name} needs run times, and estimator=none gives none")
-        return Prepared(fleet, jobs, submitted, None if estimate is None else np.ascontiguousarray(estimate).data)
+        told = None if estimate is None else np.ascontiguousarray(estimate).data
+        return Prepared(fleet, jobs, submitted, told, left_out)
 
-    def _feasible(self, fleet: Fleet, jobs: Jobs) -> Jobs:
+    def _feasible(self, fleet: Fleet, jobs: Jobs) -> tuple[Jobs, str]:
+        """The jobs that some pool could hold, and what to say of those that none could."""
         wanted = demands(jobs, fleet)
         hopeless = [c for c, pools in enumerate(wanted.pools) if not pools]
         if not hopeless:
-            return jobs
+            return jobs, ""
         bad = np.isin(wanted.job_class, hopeless)
         job = int(np.argmax(bad))
         rules = wanted.rules[wanted.job_class[job]]
         why = ", ".join(f"{p.name}: {Rule(r).name.lower()}" for p, r in zip(fleet.pools, rules, strict=True))
+        text = f"{jobs.source}: job {jobs.id[job]} ({jobs.gpus[job]} GPUs) fits no pool ({why}); {bad.sum()} such jobs"
         if self.on_infeasible == "error":
-            raise InputError(
-                f"{jobs.source}: job {jobs.id[job]} ({jobs.gpus[job]} GPUs) fits no pool ({why});"
-                f" {int(bad.sum())} such jobs; on_infeasible=reject leaves them out"
-            )
-        return jobs.take(~bad)
+            raise InputError(f"{text}; on_infeasible=reject leaves them out")
+        if bad.all():
+            raise InputError(f"{text}, and no other is left to run")
+        return jobs.take(~bad), f"{text} are left out"
 
     def run(self, folder: str | Path | None = None, watch: Watch | None = None) -> Result:
         """Make the run; with ``folder``, keep it there (``summary.json`` is written last).
@@ -148,6 +159,7 @@ class Experiment:
         summary = self._identity(ready) | summarize(log.array(), ready.jobs, ready.fleet, ledger)
         summary["jobs_submitted"] = ready.submitted
         summary["jobs_infeasible"] = ready.submitted - len(ready.jobs)
+        summary["left_out"] = ready.left_out
         summary["log_sha256"] = log.sha256
         summary["cpu_s"] = time.process_time() - started
         summary["decide_cpu_s"] = clock.decide_s
@@ -164,7 +176,7 @@ class Experiment:
             digest.update(np.ascontiguousarray(getattr(ready.jobs, key)).tobytes())
         return {
             "strategy": self.names.get("strategy", self.strategy.name),
-            "strategy_params": asdict(self.strategy),  # type: ignore[call-overload]
+            "strategy_params": _finite(asdict(self.strategy)),  # type: ignore[call-overload]
             "strategy_sha256": strategy_sha256(self.strategy),
             "knowledge": self.estimator.knowledge if knows else "none",
             "trace": self.names.get("trace", ready.jobs.source),
@@ -173,7 +185,7 @@ class Experiment:
             "seed": self.seed,
             "jobs_sha256": digest.hexdigest(),
             "fleet_sha256": hashlib.sha256(repr((ready.fleet, self.perf)).encode()).hexdigest(),
-            "versions": versions(),
+            "versions": versions(self.executor.libraries),
         }
 
 
@@ -185,6 +197,7 @@ class Prepared:
     jobs: Jobs
     submitted: int
     estimate_s: memoryview | None
+    left_out: str = ""
 
 
 class _Watched:
@@ -231,8 +244,17 @@ class Result:
             ("ledger", self.ledger.frame(self.fleet)),
         ):
             write_atomically(folder / f"{name}.parquet", partial(frame.to_parquet, index=False))
-        text = json.dumps(self.summary, indent=1, allow_nan=False) + "\n"
+        text = json.dumps(self.summary, indent=1, allow_nan=False, default=str) + "\n"
         write_atomically(folder / "summary.json", lambda path: path.write_text(text))
+
+
+def _finite(value: Any) -> Any:
+    """A value that JSON can hold: infinities and NaN as text."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -245,9 +267,9 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def versions() -> dict[str, str]:
+def versions(libraries: Sequence[str] = ()) -> dict[str, str]:
     """Versions of what a run's figures depend on."""
-    names = ("hcsim", "simpy", "numpy", "pandas", "pyarrow", "scipy")
+    names = ("hcsim", "numpy", "pandas", "pyarrow", "scipy", *libraries)
     out = {"python": platform.python_version()}
     for name in names:
         try:

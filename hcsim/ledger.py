@@ -98,7 +98,7 @@ def bill(rows: npt.NDArray[Any], fleet: Fleet, until_s: float | None = None) -> 
     Args:
         rows: structured array of a log.
         until_s: bill as of that time (default: the last row's time). A stretch that is still open owes its minimum
-            from its first moment, so the bill never falls as time goes on.
+            from its first moment and at that moment's price, so the bill never falls as time goes on.
     """
     end_s = float(rows["time_s"][-1]) if until_s is None and len(rows) else float(until_s or 0.0)
     wanted = [Kind.NODE_UP, Kind.NODE_OFF, Kind.NODE_DOWN, Kind.PRICE_CHANGED, Kind.TRANSFERRING]
@@ -147,9 +147,10 @@ def _compute(
     paid_until_s: float,
     prices: list[tuple[float, float]],
 ) -> None:
-    """Items of one stretch, split where the price changes; the top-up to the minimum is paid at the last price."""
+    """Items of one stretch, split where the price changes; the minimum is owed at the price of its first moment."""
     pool = fleet.pools[p]
-    edges = [start_s, *(t for t, _ in prices if start_s < t < end_s), paid_until_s]
+    least_s = start_s + (pool.min_billing_s if pool.elastic else 0.0)
+    edges = [start_s, *(max(t, least_s) for t, _ in prices if start_s < t < end_s), paid_until_s]
     for a, b in pairwise(edges):
         if b > a:
             usd = next(price for t, price in reversed(prices) if t <= a)

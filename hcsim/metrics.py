@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +49,9 @@ def spells(rows: Rows, fleet: Fleet) -> Spells:
     """The spells of a log. Shape of each column: (number of times a job was given GPUs,)."""
     end_s = float(rows["time_s"][-1]) if len(rows) else 0.0
     kinds = [Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED]
-    mine = _of(rows, *kinds)
-    order = np.argsort(mine["subject"], kind="stable")
-    mine = mine[order]
+    mine, opens = _by_job(_of(rows, *kinds))
     kind, job, time = mine["kind"].astype(np.int64), mine["subject"].astype(np.int64), mine["time_s"]
     is_part = kind == Kind.PLACED
-    # the rows of one placement stand together: the first of them opens a spell
-    opens = is_part & ~np.r_[False, is_part[:-1] & (job[1:] == job[:-1]) & (time[1:] == time[:-1])]
     number = np.cumsum(opens) - 1
     count = int(opens.sum())
     first = np.flatnonzero(opens)
@@ -87,9 +83,22 @@ def spells(rows: Rows, fleet: Fleet) -> Spells:
         out.how[where] = int(ends)
         if ends != Kind.FINISHED:
             out.lost_s[where] = mine["value"][at]
+        if ends == Kind.LOST:  # one lost while it drains to move lets go of where it was as well
+            old = where - 1
+            open_ = (old >= 0) & (out.job[old] == out.job[where]) & np.isnan(out.released_s[old])
+            out.released_s[old[open_]] = time[at][open_]
+            out.how[old[open_]] = int(ends)
     for column in (out.stopped_s, out.released_s):
         column[np.isnan(column)] = end_s
     return out
+
+
+def _by_job(mine: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
+    """Rows of jobs, job by job, and which of them open a spell: the first of the PLACED rows that stand together."""
+    mine = mine[np.argsort(mine["subject"], kind="stable")]
+    is_part = mine["kind"] == Kind.PLACED
+    job, time = mine["subject"], mine["time_s"]
+    return mine, is_part & ~np.r_[False, is_part[:-1] & (job[1:] == job[:-1]) & (time[1:] == time[:-1])]
 
 
 def _moves(kind: npt.NDArray[np.int64], detail: Floats, job: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -179,7 +188,8 @@ def timeline(rows: Rows, jobs: Jobs, fleet: Fleet, points: int = 400) -> pd.Data
     gpus = jobs.gpus * jobs.gpu_milli / 1000.0
     # a job waits from its arrival or requeue until it is placed (a spell that was not the move of a running job)
     requeue = (held.how == Kind.PREEMPTED) | (held.how == Kind.LOST)
-    moved = np.r_[False, (held.job[1:] == held.job[:-1]) & (held.placed_s[1:] < held.released_s[:-1])]
+    moved = np.zeros(len(held.job), bool)
+    moved[1:] = (held.job[1:] == held.job[:-1]) & (held.placed_s[1:] < held.released_s[:-1])
     requeue[:-1] &= ~moved[1:]
     leave = _of(rows, Kind.REJECTED)
     times = np.r_[arrive["time_s"], held.released_s[requeue], held.placed_s[~moved], leave["time_s"]]
@@ -250,7 +260,7 @@ def gpu_seconds(rows: Rows, fleet: Fleet) -> dict[str, float]:
     size = np.array([fleet.pools[p].gpus_per_node for p in fleet.node_pool])
     if len(times):
         up += float((sign * size[nodes.astype(np.int64)] * (end_s - times)).sum())
-    starting = _starting(rows, fleet, held, end_s)
+    starting = _starting(rows, fleet, held)
     total = fleet.gpus * end_s
     return {
         "busy": busy,
@@ -261,49 +271,59 @@ def gpu_seconds(rows: Rows, fleet: Fleet) -> dict[str, float]:
     }
 
 
-def _starting(rows: Rows, fleet: Fleet, held: Spells, end_s: float) -> float:
+def _starting(rows: Rows, fleet: Fleet, held: Spells) -> float:
     """GPU-seconds claimed on up nodes before the start, less what others still drained there.
 
     A claim becomes effective when all that it waits for is there; until then its GPUs are counted where they are. So
-    starting runs from the last NODE_UP of its nodes and the last release of an overlapping drain to the start.
+    of each GPU the seconds count from the claim, or the NODE_UP that it waits for, to the start, drains left out.
     """
-    waits = held.placed_s < np.where(np.isnan(held.started_s), held.stopped_s, held.started_s)
+    until_s = np.where(np.isnan(held.started_s), held.stopped_s, held.started_s)
+    waits = held.placed_s < until_s
     if not waits.any():
         return 0.0
-    placed = _of(rows, Kind.PLACED)
-    ups = _of(rows, Kind.NODE_UP)
-    last_up: dict[int, list[float]] = {}
-    for t, node in zip(ups["time_s"].tolist(), ups["subject"].tolist(), strict=True):
-        last_up.setdefault(node, []).append(t)
-    parts: dict[tuple[int, float], list[tuple[int, int, float]]] = {}
-    for row in placed.tolist():
-        parts.setdefault((row[2], row[0]), []).append((row[3], int(row[4]), row[5]))
+    mine, opens = _by_job(_of(rows, Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.LOST))
+    is_part = mine["kind"] == Kind.PLACED
+    parts: list[list[tuple[int, int, float]]] = [[] for _ in range(len(held.job))]
+    for i, row in zip((np.cumsum(opens) - 1)[is_part].tolist(), mine[is_part].tolist(), strict=True):
+        parts[i].append((row[3], int(row[4]), row[5]))
+    times: dict[int, list[float]] = {}  # rented node -> when it came up, went off or went down ...
+    ups: dict[int, list[bool]] = {}  # ... and whether it was up from then
+    for row in _of(rows, Kind.NODE_UP, Kind.NODE_OFF, Kind.NODE_DOWN).tolist():
+        if fleet.pools[fleet.node_pool[row[2]]].elastic:
+            times.setdefault(row[2], []).append(row[0])
+            ups.setdefault(row[2], []).append(row[1] == Kind.NODE_UP)
     drains: dict[int, list[tuple[float, float, int]]] = {}  # node -> (to, from, mask), in order of their end
-    for i in np.flatnonzero(held.released_s > held.stopped_s).tolist():
-        for node, mask, _ in parts[int(held.job[i]), float(held.placed_s[i])]:
+    draining = ~np.isnan(held.started_s) & (held.released_s > held.stopped_s)
+    for i in np.flatnonzero(draining).tolist():
+        for node, mask, _ in parts[i]:
             drains.setdefault(node, []).append((float(held.released_s[i]), float(held.stopped_s[i]), mask))
     for each in drains.values():
         each.sort()
     longest = float((held.released_s - held.stopped_s).max())
     total = 0.0
     for i in np.flatnonzero(waits).tolist():
-        begin = float(held.placed_s[i])
-        until = float(held.stopped_s[i] if np.isnan(held.started_s[i]) else held.started_s[i])
-        for node, mask, milli in parts[int(held.job[i]), begin]:
+        begin, until = float(held.placed_s[i]), float(until_s[i])
+        for node, mask, milli in parts[i]:
             since = begin
             if fleet.pools[fleet.node_pool[node]].elastic:
-                times = last_up.get(node, [])
-                k = bisect_left(times, begin)  # the first boot that ends at or after the claim, if it does in time
-                if k < len(times) and times[k] <= until:
-                    since = times[k]
-                elif not k:
-                    since = until
-            total += mask.bit_count() * milli / 1000.0 * (until - since)
-            ends = drains.get(node, [])
+                at = times.get(node, [])
+                k = bisect_right(at, begin)
+                if not k or not ups[node][k - 1]:  # it boots: the next that happens to it is that it comes up
+                    since = min(at[k], until) if k < len(at) else until
+            share = milli / 1000.0
+            total += mask.bit_count() * share * (until - since)
+            ends, over = drains.get(node, []), []
             for to, start, other in ends[bisect_left(ends, (since, 0.0, 0)) :]:
                 if to - longest >= until:
                     break  # from here on all begin later
-                total -= (mask & other).bit_count() * milli / 1000.0 * max(min(to, until) - max(start, since), 0.0)
+                if start < until and mask & other:
+                    over.append((start, to, mask & other))
+            left: dict[int, float] = {}  # GPU -> until when it has been left out
+            for start, to, both in sorted(over):
+                for gpu in (g for g in range(16) if both >> g & 1):
+                    a, b = max(start, since, left.get(gpu, since)), min(to, until)
+                    total -= share * max(b - a, 0.0)
+                    left[gpu] = max(b, a)
     return total
 
 

@@ -148,7 +148,7 @@ class Plan:
             InputError: the job is not waiting, or this plan has acted on it already.
         """
         books = self._books
-        if books.status[job] != 1 or job in self._taken:  # WAITING
+        if not 0 <= job < len(books.status) or books.status[job] != 1 or job in self._taken:  # WAITING
             self._illegal("place", job)
         if where is not None and where is self._found:  # just searched for, so it is there
             held = True
@@ -183,20 +183,26 @@ class Plan:
 
     def _move(self, verb: Verb, job: int, where: Allocation) -> bool:
         books = self._books
-        if books.status[job] != Status.RUNNING or job in self._taken:
+        if job not in books.claims or books.status[job] != Status.RUNNING or job in self._taken:
             self._illegal(verb.name.lower(), job)
         self._taken.add(job)
         self._changed()
         c = books.job_class[job]
         books.capacity.give(books.claims[job], c)  # the new place may overlap the old one
         size = sum(mask.bit_count() for _, mask, _ in where)
-        held = books.rule(job, where, size) == 0 and books.capacity.holds(where, c)
+        if verb == Verb.MIGRATE:
+            legal = size == sum(mask.bit_count() for _, mask, _ in books.claims[job])
+        else:
+            legal = books.min_gpus[job] <= size <= books.max_gpus[job]
+        held = legal and books.rule(job, where, size) == 0 and books.capacity.holds(where, c)
         books.capacity.take(where if held else books.claims[job], c)
         self.actions.append((verb, job, where, 0.0, held))
         return held
 
     def stage(self, job: int, site: int) -> None:
         """Copy a waiting job's dataset to a site ahead of its placement."""
+        if not 0 <= job < len(self._books.status):
+            self._illegal("stage", job)
         self.actions.append((Verb.STAGE, job, (), float(site), False))
 
     def provision(self, pool: int, count: int = 1) -> None:
@@ -209,11 +215,15 @@ class Plan:
 
     def hold(self, job: int, until_s: float) -> None:
         """Take a waiting job out of the queue until a time."""
+        if not 0 <= job < len(self._books.status):
+            self._illegal("hold", job)
         self._taken.add(job)
         self.actions.append((Verb.HOLD, job, (), until_s, False))
 
     def reject(self, job: int) -> None:
         """Refuse a waiting job for good."""
+        if not 0 <= job < len(self._books.status):
+            self._illegal("reject", job)
         self._taken.add(job)
         self.actions.append((Verb.REJECT, job, (), 0.0, False))
 

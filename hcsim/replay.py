@@ -81,12 +81,18 @@ def replay(
         InputError: the strategy decided otherwise than recorded; the message shows the first row that differs.
     """
     log = Log()
+    fault: Exception | None = None
     try:
         run(Replay(record.array(), log), strategy, State(fleet, jobs, perf, estimate_s, seed), log)
-    finally:
-        difference = first_difference(record, log)
+    except InputError:
+        raise
+    except Exception as error:  # after another decision, what the record says next may be impossible
+        fault = error
+    difference = first_difference(record, log)
     if difference:
-        raise InputError(f"replay: {difference}")
+        raise InputError(f"replay: {difference}") from fault
+    if fault is not None:
+        raise fault
     return log
 
 

@@ -21,19 +21,19 @@ def search(books: Books, c: int, pools: tuple[int, ...], *, best: bool) -> Alloc
             ):
                 continue
             if milli != 1000:
-                if share_on(books, node, milli):
+                if not capacity.off[node] and share_on(books, node, milli):  # a node that is off comes last, by quota
                     found.append((capacity.free[node], node))
             elif capacity.free[node] >= per_node:
                 found.append((capacity.free[node], node))
             if found and not best and len(found) == nodes:
                 break
+        if best:
+            found.sort()
         if len(found) < nodes:
             spare = [n for n in sorted(capacity.spare[p]) if capacity.off[n]][: capacity.spare_allowed(p)]
             found += [(size, n) for n in spare[: nodes - len(found)]]
         if len(found) < nodes:
             continue
-        if best:
-            found.sort()
         if milli != 1000:
             return share_on(books, found[0][1], milli)
         parts, left = [], g

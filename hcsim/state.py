@@ -37,6 +37,7 @@ class State:
         self._draining: dict[int, Allocation] = {}  # draining job -> GPUs that it still uses
         self._waits: dict[int, int] = {}  # placed job -> how many nodes and drains its start waits for
         self._waiters: dict[int, list[tuple[int, Allocation]]] = {}  # node, or -1 - draining job -> who waits for it
+        self._killed: set[int] = set()  # placed jobs whose node went down; the executor has yet to say LOST
         self._leased: set[int] = set()
         self._elastic = any(p.elastic for p in fleet.pools)
         self._handlers: dict[int, Callable[[float, int, int, float, float], None]] = {
@@ -91,13 +92,19 @@ class State:
     def _watch(self, allocation: Allocation, t: float) -> None:
         """Have the executor tell when a rented node that has just become idle has been so for long enough."""
         books = self.books
-        capacity = books.capacity
         for node, _, _ in allocation:
-            p = capacity.pool_of[node]
-            pool = books.fleet.pools[p]
-            if pool.elastic and capacity.free[node] == pool.gpus_per_node and books.node_state[node] == NodeState.UP:
+            pool = books.fleet.pools[books.capacity.pool_of[node]]
+            if pool.elastic and self._is_idle(node):
                 self._idle_due[node] = t + pool.idle_release_s
                 self.orders.append((Do.WATCH, node, (), pool.idle_release_s))
+
+    def _is_idle(self, node: int) -> bool:
+        """Whether a node is up and nobody claims or still drains any of its GPUs."""
+        capacity = self.books.capacity
+        free = capacity.free[node] == capacity.size[capacity.pool_of[node]]
+        if not free or self.books.node_state[node] != NodeState.UP:
+            return False
+        return not any(part[0] == node for used in self._draining.values() for part in used)
 
     def _requeue(self, job: int, t: float) -> None:
         books = self.books
@@ -117,7 +124,7 @@ class State:
             books.progress_s[job] += max(ran_s - lost_s, 0.0) * books.rate(job, allocation)
 
     def _preempted(self, t: float, job: int, node: int, value: float, detail: float) -> None:
-        self._drained(job, value)
+        self._drained(job, t, value)
         if job in self._moving:  # its next claim stands; it starts there when nothing else holds it up
             self._moving.discard(job)
             self.books.status[job] = Status.PLACED
@@ -125,21 +132,27 @@ class State:
         else:
             self._requeue(job, t)
 
-    def _drained(self, job: int, lost_s: float) -> None:
+    def _drained(self, job: int, t: float, lost_s: float) -> None:
         """A drain is over, or was cut short: whoever waited for its GPUs waits for one thing fewer."""
         used = self._draining.pop(job, None)
         if used is not None:
             self.books.progress_s[job] -= lost_s * self.books.rate(job, used)
+            if self._elastic:
+                self._watch(used, t)
         for waiter, allocation in self._waiters.pop(-1 - job, ()):
             self._one_less(waiter, allocation)
 
     def _lost(self, t: float, job: int, node: int, value: float, detail: float) -> None:
         self._credit(job, t, value)
+        if job in self._killed:
+            self._killed.discard(job)
+            for order in [each for each in self.orders if each[0] == Do.KILL and each[1] == job]:
+                self.orders.remove(order)  # the executor has found out by itself
         self._waits.pop(job, None)
         self._leased.discard(job)
         self._moving.discard(job)
         allocation = self.books.claims.pop(job, None)  # none when it was draining without a next claim
-        self._drained(job, value)
+        self._drained(job, t, value)
         if allocation is not None:
             self._give_standing(job, allocation, t)
         self._requeue(job, t)
@@ -161,7 +174,9 @@ class State:
         self._idle_due.pop(node, None)
         for job, allocation in list(books.claims.items()):
             # what runs is reported LOST by the executor; what waits to be handed over, or to move, only we know
-            if any(part[0] == node for part in allocation) and (job in self._waits or job in self._moving):
+            waits = (job in self._waits or job in self._moving) and job not in self._killed
+            if waits and any(part[0] == node for part in allocation):
+                self._killed.add(job)
                 self.orders.append((Do.KILL, job, allocation, 0.0))
 
     def _node_up(self, t: float, node: int, _: int, value: float, detail: float) -> None:
@@ -179,11 +194,8 @@ class State:
         books.capacity.close(node, spare=True)
 
     def _idle(self, t: float, node: int, _: int, value: float, detail: float) -> None:
-        books = self.books
-        capacity = books.capacity
         due = self._idle_due.get(node)
-        idle = capacity.free[node] == capacity.size[capacity.pool_of[node]] and books.node_state[node] == NodeState.UP
-        if due is not None and idle and t >= due - 1e-9:
+        if due is not None and t >= due - 1e-9 and self._is_idle(node):
             self._halt(node)
 
     def _halt(self, node: int) -> None:
@@ -203,7 +215,7 @@ class State:
 
     def _one_less(self, job: int, allocation: Allocation) -> None:
         """One thing fewer that a placed job waits for; at none it is handed to the executor."""
-        if self.books.claims.get(job) is not allocation or job not in self._waits:
+        if self.books.claims.get(job) is not allocation or job not in self._waits or job in self._killed:
             return
         self._waits[job] -= 1
         if not self._waits[job]:
@@ -291,8 +303,6 @@ class State:
         self._leased.discard(job)
         self._drain(job, allocation, checkpoint, 0.0, rows)
         del books.claims[job]
-        if self._elastic:
-            self._watch(allocation, books.now)
         return 0
 
     def _drain(self, job: int, allocation: Allocation, checkpoint: float, moves: float, rows: list[Row]) -> None:
@@ -333,8 +343,6 @@ class State:
         elif (job, target) not in self._waiters.get(-1 - job, ()):
             self._waits[job] += 1
             self._waiters.setdefault(-1 - job, []).append((job, target))
-        if self._elastic:
-            self._watch(old, books.now)
         return 0
 
     def _hold(self, action: Action, rows: list[Row]) -> int:
@@ -361,11 +369,13 @@ class State:
         job, site = action[1], int(action[3])
         if books.status[job] != Status.WAITING or not 0 <= site < len(books.fleet.sites):
             return Rule.STATUS
+        fleet, home = books.fleet, books.dataset_site[job]
         rules = books.demands.rules[books.job_class[job]]
-        there = [rules[p] for p, s in enumerate(books.fleet.pool_site) if s == site]
-        for rule in (Rule.RESIDENCY, Rule.DATA):  # data may not go where the job may not
-            if rule in there:
-                return rule
+        if any(rules[p] == Rule.RESIDENCY for p, s in enumerate(fleet.pool_site) if s == site):
+            return Rule.RESIDENCY  # data may not go where the job may not
+        names = (books.dataset_sites[home] if home >= 0 else "", fleet.site_names[site])
+        if home >= 0 and names[0] != names[1] and names not in fleet._links:
+            return Rule.DATA
         rows.append((books.now, Kind.STAGING, job, site, 0.0, 0.0))
         self.orders.append((Do.STAGE, job, (), float(site)))
         return 0
@@ -387,9 +397,7 @@ class State:
         node = action[1]
         if not 0 <= node < len(books.node_state):
             return Rule.STATUS
-        p = books.capacity.pool_of[node]
-        idle = books.capacity.free[node] == books.capacity.size[p] and books.node_state[node] == NodeState.UP
-        if not idle or not books.fleet.pools[p].elastic:
+        if not books.fleet.pools[books.capacity.pool_of[node]].elastic or not self._is_idle(node):
             return Rule.STATUS
         rows.append((books.now, Kind.RELEASING, node, -1, 0.0, 0.0))
         self._halt(node)

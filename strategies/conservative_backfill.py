@@ -40,6 +40,8 @@ class ConservativeBackfill(Strategy):
             for pool in view.allowed_pools(job):
                 hold_s = view.remaining_s(job) / view.speed(pool)
                 plans.append((*profile.earliest(pool, view.gpus[job], hold_s), hold_s))
+            if not plans:
+                continue  # no pool may ever hold it
             start_s, nodes, hold_s = min(plans, key=lambda each: each[0])
             if view.milli[job] != 1000:
                 where = plan.first_fit(job)

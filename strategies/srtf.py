@@ -48,7 +48,7 @@ class Srtf(Strategy):
         """Jobs with enough more to go than ``job`` would have in their place, longest first."""
         work_s = view.remaining_s(job)
         after_s = {p: view.now + work_s / view.speed(p) + self.margin_s for p in view.allowed_pools(job)}
-        earliest_s = min(after_s.values())
+        earliest_s = min(after_s.values(), default=inf)
         for end_s, other in view.ends(latest_first=True):
             if end_s < earliest_s:
                 return

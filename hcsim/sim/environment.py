@@ -67,9 +67,11 @@ class LaneEnvironment(simpy.Environment):
                 while queue and queue[0][0] <= t:
                     simpy_step()
             self._now = t
-            ready = []  # taken first: what falls due by being processed belongs to the next instant
+            ready: list[int] = []  # taken first: what falls due by being processed belongs to the next instant
             while due and due[0][0] <= t:
-                ready.append(heappop(due)[1])
+                job = heappop(due)[1]
+                if not ready or ready[-1] != job:  # one that was stopped and set going again may stand there twice
+                    ready.append(job)
             for job in ready:
                 on_due(t, job)
             while coming <= t:

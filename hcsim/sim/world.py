@@ -118,6 +118,11 @@ class Simulation(LaneEnvironment):
             return
         self._up[node] = 0
         self._down[node] = 1
+        came_up = (self.now, Kind.NODE_UP, node, -1, 0.0, 0.0)
+        if came_up in self.rows:  # losses come first in an instant, so it has not been up at all
+            self.rows.remove(came_up)
+            if not self.fleet.pools[self._pool_of[node]].elastic:
+                return  # it was down and still is
         self.rows.append((self.now, Kind.NODE_DOWN, node, -1, 0.0, 0.0))
         for job in sorted({job for _, job in self.due}):  # whatever a job is doing, its end is in there
             if any(part[0] == node for part in self._where[job] or ()):
@@ -267,7 +272,8 @@ class Simulation(LaneEnvironment):
         self._due_s[job] = 0.0
         self._phase[job] = _IDLE
         self._where[job] = None
-        down = next((part[0] for part in allocation if not self._up[part[0]]), -1)
+        self._leases.pop(job, None)
+        down = next((part[0] for part in allocation if self._down[part[0]]), -1)
         return ((self._now, Kind.LOST, job, down, 0.0, 0.0),)
 
     def _stage(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
@@ -276,6 +282,10 @@ class Simulation(LaneEnvironment):
             return ((self._now, Kind.STAGED, job, site, 0.0, 0.0),)
         rows: list[Row] = []
         seconds = self._transfer(rows, job, self._home[home], site, float(self.jobs.dataset_bytes[job]))
+
+        if seconds <= 0.0:
+            self._staged.add((job, site))
+            return [*rows, (self._now, Kind.STAGED, job, site, 0.0, 0.0)]
 
         def arrive() -> None:
             self._staged.add((job, site))

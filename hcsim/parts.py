@@ -1,0 +1,84 @@
+"""Held against the code before anything is made: a configuration's targets, parameters and values."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pkgutil
+import sys
+import typing
+from typing import Any
+
+from hcsim.model import InputError, nearest
+
+#: Annotation -> types of values that it takes from a configuration, and how an error names them.
+_SCALARS: dict[Any, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "an integer"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "true or false"),
+    str: ((str, int, float), "text"),
+}
+
+
+def checked(node: Any, key: str, hint: Any = None) -> None:
+    """Hold a part's configuration against what it will be made of: the signature of its ``_target_``, or the dataclass
+    that annotates it.
+
+    Raises:
+        InputError: a target that cannot be imported, a parameter that it does not have, or a value of another type.
+    """
+    if isinstance(node, list):
+        for i, each in enumerate(node):
+            checked(each, f"{key}.{i}")
+    if not isinstance(node, dict):
+        return
+    target = _target(node["_target_"], key) if "_target_" in node else hint
+    if "_target_" not in node and not dataclasses.is_dataclass(hint):
+        for name, each in node.items():
+            checked(each, f"{key}.{name}")
+        return
+    try:
+        known, hints = inspect.signature(target).parameters, typing.get_type_hints(target)
+    except (TypeError, ValueError, NameError):  # not written in Python, or hints that only a type checker can read
+        return
+    for name, each in node.items():
+        if name.startswith("_") and name.endswith("_"):
+            continue  # Hydra's own
+        if name not in known and not any(p.kind == p.VAR_KEYWORD for p in known.values()):
+            raise InputError(f"{key}: no parameter '{name}'; {nearest(name, list(known))}")
+        _typed(each, hints.get(name), f"{key}.{name}")
+        checked(each, f"{key}.{name}", hints.get(name))
+
+
+def _typed(value: Any, hint: Any, key: str) -> None:
+    expected = None
+    if hint in _SCALARS:
+        accepted, name = _SCALARS[hint]
+        if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+            expected = name
+    elif typing.get_origin(hint) in (tuple, list) and not isinstance(value, (list, tuple)):
+        expected = "a list"
+    elif isinstance(hint, type) and dataclasses.is_dataclass(hint) and not isinstance(value, dict):
+        expected = f"the parameters of {hint.__name__}"
+    if expected:
+        raise InputError(f"{key} is {quoted(value)}, expected {expected}")
+
+
+def quoted(value: Any) -> str:
+    """A value as it is shown in an error."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _target(path: str, key: str) -> Any:
+    """What a ``_target_`` names."""
+    try:
+        return pkgutil.resolve_name(path)
+    except Exception as error:  # whatever a module of the user's own raises when it is imported
+        module, _, name = str(path).rpartition(".")
+        loaded = sys.modules.get(module)
+        if loaded is None:
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            why = nearest(name, [each for each in vars(loaded) if not each.startswith("_")])
+        raise InputError(f"{key}._target_ is '{path}', expected a name that can be imported ({why})") from None

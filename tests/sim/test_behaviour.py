@@ -1,0 +1,402 @@
+"""What the engine does with each action and event, worked out by hand. Strategies here follow a script."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import pytest
+
+from hcsim import Fleet, Jobs, Link, NodePool, Plan, Site, Strategy, View, on_change
+from hcsim.actions import Verb
+from hcsim.constraints import Rule
+from hcsim.control import StrategyError, run
+from hcsim.events import Kind
+from hcsim.log import Log
+from hcsim.sim import Simulated, Simulation
+from hcsim.state import State
+from hcsim.strategies.fifo import Fifo
+from hcsim.strategies.first_fit import FirstFit
+from tests.worlds import hybrid, jobs, owned, play, starts, story
+
+Act = tuple[Any, ...]  # (time, method of Plan, arguments ...)
+
+
+@dataclass(frozen=True)
+class Script(Strategy):
+    """Does what it is told at the times it is told; places what waits by first fit if ``fit``."""
+
+    acts: tuple[Act, ...]
+    fit: bool = False
+    wake = on_change
+
+    def decide(self, view: View) -> Plan:
+        plan = view.plan()
+        for time_s, what, *arguments in self.acts:
+            if time_s == view.now:
+                getattr(plan, what)(*arguments)
+            elif view.decision == 0:
+                plan.wake_at(time_s)
+        if self.fit:
+            for job in plan.placeable(view.waiting):
+                plan.place(job, plan.first_fit(job))
+        return plan
+
+
+def script(*acts: Act, fit: bool = False) -> Script:
+    return Script(acts, fit)
+
+
+def refusals(log: Log) -> list[tuple[float, Verb, int, Rule]]:
+    rows = log.array()
+    rows = rows[rows["kind"] == Kind.REFUSED]
+    return [(r["time_s"], Verb(int(r["node"])), int(r["subject"]), Rule(int(r["value"]))) for r in rows]
+
+
+# -- one instant -------------------------------------------------------------------------------------------------------
+
+
+def test_events_of_one_instant_stand_in_the_documented_order_and_wake_once() -> None:
+    # at 100: a node fails under job 1, job 0 finishes, a price changes, a timer comes, job 2 arrives
+    def trouble(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(100.0)
+        world.set_price(0, 2.0)
+        world.fail(1)
+
+    work = jobs((0.0, 100.0, 1), (0.0, 500.0, 1), (100.0, 10.0, 1))
+    log = play(
+        script((0.0, "place", 0, 0), (0.0, "place", 1, 1), (100.0, "wake_at", 100.0)), owned(3, 1), work, trouble
+    )
+    at_100 = [kind for t, kind, _ in ((r[0], r[1], r[2]) for r in log.frame().itertuples(index=False)) if t == 100.0]
+    first = ["NODE_DOWN", "LOST", "FINISHED", "PRICE_CHANGED", "ARRIVED", "TIMER", "WAKE"]
+    assert at_100[: len(first)] == first
+
+
+def test_a_job_that_takes_no_time_finishes_in_an_instant_of_its_own() -> None:
+    log = play(FirstFit(), owned(1, 1), jobs((5.0, 0.0, 1), (5.0, 1.0, 1)))
+    assert story(log, "STARTED", "FINISHED") == [
+        (5.0, "STARTED", 0),
+        (5.0, "FINISHED", 0),
+        (5.0, "STARTED", 1),
+        (6.0, "FINISHED", 1),
+    ]
+
+
+# -- stopping and moving -----------------------------------------------------------------------------------------------
+
+
+def test_preempting_with_a_checkpoint_keeps_the_work_and_charges_writing_and_restart() -> None:
+    # runs 0-40 of 100; writes 40-45; waits; placed at 60, restart takes 10: runs 70 to 130
+    work = jobs((0.0, 100.0, 1), checkpoint_s=[5.0], restart_s=[10.0])
+    acts = ((0.0, "place", 0, 0), (40.0, "preempt", 0), (60.0, "place", 0, 0))
+    log = play(script(*acts), owned(1, 1), work)
+    assert story(log, "DRAINING", "PREEMPTED", "STARTED", "FINISHED") == [
+        (0.0, "STARTED", 0),
+        (40.0, "DRAINING", 0),
+        (45.0, "PREEMPTED", 0),
+        (70.0, "STARTED", 0),
+        (130.0, "FINISHED", 0),
+    ]
+
+
+def test_preempting_without_one_loses_the_work_since_the_last_periodic_checkpoint() -> None:
+    # checkpoints at 30 and 60; stopped at 75: 15 lost, 40 left, placed at once
+    work = jobs((0.0, 100.0, 1), checkpoint_interval_s=[30.0], checkpoint_s=[5.0])
+    log = play(script((0.0, "place", 0, 0), (75.0, "preempt", 0, False), (80.0, "place", 0, 0)), owned(1, 1), work)
+    rows = log.array()
+    assert rows["value"][rows["kind"] == Kind.PREEMPTED].tolist() == [15.0]
+    assert story(log, "FINISHED") == [(120.0, "FINISHED", 0)]
+
+
+def test_a_place_in_the_same_plan_queues_on_the_draining_gpus() -> None:
+    work = jobs((0.0, 100.0, 1), (10.0, 20.0, 1), checkpoint_s=[5.0, 0.0])
+    acts = ((0.0, "place", 0, 0), (50.0, "preempt", 0), (50.0, "place", 1, 0), (90.0, "place", 0, 0))
+    log = play(script(*acts), owned(1, 1), work)
+    assert story(log, "PLACED", "PREEMPTED", "STARTED") == [
+        (0.0, "PLACED", 0),
+        (0.0, "STARTED", 0),
+        (50.0, "PLACED", 1),
+        (55.0, "PREEMPTED", 0),
+        (55.0, "STARTED", 1),
+        (90.0, "PLACED", 0),
+        (90.0, "STARTED", 0),
+    ]
+
+
+def test_migrating_checkpoints_moves_and_restarts() -> None:
+    # runs 0-40, writes to 42, carries 2e9 bytes over 1e9 bytes/s to the cloud (booted at 0 + 100 s by hand), restarts 3
+    fleet = hybrid(boot_s=30.0, idle_release_s=1000.0)
+    work = jobs((0.0, 100.0, 4), checkpoint_s=[2.0], restart_s=[3.0], checkpoint_bytes=[2e9])
+    log = play(script((0.0, "place", 0, 0), (0.0, "provision", 1, 1), (40.0, "migrate", 0, 1)), fleet, work)
+    assert story(log, "NODE_UP", "DRAINING", "PREEMPTED", "TRANSFERRING", "STARTED", "FINISHED") == [
+        (0.0, "STARTED", 0),
+        (30.0, "NODE_UP", 1),
+        (40.0, "DRAINING", 0),
+        (42.0, "PREEMPTED", 0),
+        (42.0, "TRANSFERRING", 0),
+        (47.0, "STARTED", 0),
+        (107.0, "FINISHED", 0),
+    ]
+
+
+def test_resizing_an_elastic_job_changes_its_speed() -> None:
+    # 100 s of work on 2 GPUs; from 50 on 4 GPUs at 2 ** 0.9 times the speed
+    work = jobs((0.0, 100.0, 2), min_gpus=[1], max_gpus=[4])
+    log = play(script((0.0, "place", 0, 0), (50.0, "resize", 0, ((0, 0b1111, 1000),))), owned(1, 4), work)
+    assert story(log, "FINISHED")[0][0] == pytest.approx(50.0 + 50.0 / 2**0.9)
+
+
+def test_resizing_beyond_what_the_job_allows_is_refused() -> None:
+    work = jobs((0.0, 100.0, 2), min_gpus=[1], max_gpus=[2])
+    log = play(script((0.0, "place", 0, 0), (50.0, "resize", 0, ((0, 0b1111, 1000),))), owned(1, 4), work)
+    assert refusals(log) == [(50.0, Verb.RESIZE, 0, Rule.GANG)]
+    assert story(log, "FINISHED") == [(100.0, "FINISHED", 0)]
+
+
+# -- losses ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_loses_work_since_the_checkpoint_and_the_node_comes_back() -> None:
+    def outage(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(70.0)
+        world.fail(0)
+        yield world.timeout(30.0)
+        world.repair(0)
+
+    work = jobs((0.0, 100.0, 1), checkpoint_interval_s=[30.0], restart_s=[5.0])
+    log = play(FirstFit(), owned(1, 1), work, outage)
+    rows = log.array()
+    assert rows["value"][rows["kind"] == Kind.LOST].tolist() == [10.0]
+    # 60 of 100 are safe; up at 100, restart to 105, runs 40
+    assert story(log, "NODE_DOWN", "LOST", "NODE_UP", "STARTED", "FINISHED") == [
+        (0.0, "STARTED", 0),
+        (70.0, "NODE_DOWN", 0),
+        (70.0, "LOST", 0),
+        (100.0, "NODE_UP", 0),
+        (105.0, "STARTED", 0),
+        (145.0, "FINISHED", 0),
+    ]
+
+
+def test_a_gang_dies_with_any_of_its_nodes() -> None:
+    def outage(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(10.0)
+        world.fail(1)
+
+    log = play(FirstFit(), owned(3, 2), jobs((0.0, 100.0, 4), (0.0, 100.0, 2)), outage)
+    assert (10.0, "LOST", 0) in story(log)
+    assert story(log, "FINISHED") == [(100.0, "FINISHED", 1), (200.0, "FINISHED", 0)]
+
+
+def test_random_failures_come_and_go_with_their_means() -> None:
+    fleet = owned(200, 1, mtbf_s=1000.0, repair_s=250.0)
+    log = play(script(), fleet, jobs((0.0, 1.0, 1)), seed=3)  # a job that nobody places: the world goes on for stall_s
+    down, up = story(log, "NODE_DOWN"), story(log, "NODE_UP")
+    span = log.array()["time_s"][-1]
+    cycles = 200 * span / 1250.0
+    assert len(down) == pytest.approx(cycles, rel=0.01)
+    since = {node: t for t, _, node in down[:200]}
+    assert since and len(up) == pytest.approx(len(down), rel=0.01)
+
+
+# -- clouds ------------------------------------------------------------------------------------------------------------
+
+
+def test_placing_on_a_node_that_is_off_boots_it_and_idleness_gives_it_back() -> None:
+    log = play(script((0.0, "place", 0, 1)), hybrid(), jobs((0.0, 10.0, 1)))
+    assert story(log, "PROVISIONING", "NODE_UP", "STARTED", "FINISHED") == [
+        (0.0, "PROVISIONING", 1),
+        (100.0, "NODE_UP", 1),
+        (100.0, "STARTED", 0),
+        (110.0, "FINISHED", 0),
+    ]
+    log = play(script((0.0, "place", 0, 1), (400.0, "place", 1, 0)), hybrid(), jobs((0.0, 10.0, 1), (0.0, 1.0, 1)))
+    assert story(log, "IDLE", "NODE_OFF") == [(160.0, "IDLE", 1), (160.0, "NODE_OFF", 1)]
+
+
+def test_a_node_that_is_used_again_in_time_stays() -> None:
+    acts = ((0.0, "place", 0, 1), (140.0, "place", 1, 1), (900.0, "place", 2, 0))
+    log = play(script(*acts), hybrid(), jobs((0.0, 10.0, 1), (0.0, 30.0, 1), (0.0, 1.0, 1)))
+    assert story(log, "NODE_OFF") == [(220.0, "NODE_OFF", 1)]  # not at 160: it worked from 140 to 170
+
+
+def test_releasing_by_hand_and_only_what_is_idle() -> None:
+    acts = ((0.0, "provision", 1, 1), (100.0, "place", 0, 1), (105.0, "release", 1), (120.0, "release", 1))
+    log = play(script(*acts, (300.0, "place", 1, 0)), hybrid(), jobs((0.0, 10.0, 1), (0.0, 1.0, 1)))
+    assert refusals(log) == [(105.0, Verb.RELEASE, 1, Rule.STATUS)]
+    assert story(log, "NODE_OFF") == [(120.0, "NODE_OFF", 1)]
+
+
+def test_quota_bounds_what_is_rented_at_one_time() -> None:
+    pool = NodePool("rent", "A100", 4, 3, 4.0, "on_demand", boot_s=10.0, idle_release_s=0.0)
+    fleet = Fleet((Site("cloud", (pool,), quota_gpus=8),))
+    log = play(script((0.0, "provision", 0, 3)), fleet, jobs((0.0, 1.0, 1)))
+    assert len(story(log, "PROVISIONING")) == 2
+    assert refusals(log) == [(0.0, Verb.PROVISION, 0, Rule.QUOTA)]
+    log = play(FirstFit(), fleet, jobs(*[(0.0, 100.0, 4)] * 3))
+    assert sorted(starts(log).values()) == [10.0, 10.0, 110.0]
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_is_carried_before_the_start_once_and_staging_ahead_saves_the_wait() -> None:
+    data = {"dataset_site": [0], "dataset_bytes": [5e9], "dataset_sites": ("home",)}
+    fleet = hybrid(boot_s=0.0)
+    log = play(script((0.0, "place", 0, 1)), fleet, jobs((0.0, 10.0, 1), **data))
+    assert starts(log) == {0: 5.0}  # 5e9 bytes at 1e9 per second
+    log = play(script((0.0, "stage", 0, 1), (20.0, "place", 0, 1)), fleet, jobs((0.0, 10.0, 1), **data))
+    assert story(log, "TRANSFERRING", "STAGED", "STARTED") == [
+        (0.0, "TRANSFERRING", 0),
+        (5.0, "STAGED", 0),
+        (20.0, "STARTED", 0),
+    ]
+
+
+def test_data_may_not_go_where_the_job_may_not() -> None:
+    work = jobs(
+        (0.0, 10.0, 1),
+        dataset_site=[0],
+        dataset_bytes=[5e9],
+        dataset_sites=("home",),
+        residency=[0],
+        residencies=("us",),
+    )
+    log = play(script((0.0, "stage", 0, 1), (1.0, "place", 0, 1), (2.0, "place", 0, 0)), hybrid(), work)
+    assert refusals(log) == [(0.0, Verb.STAGE, 0, Rule.RESIDENCY), (1.0, Verb.PLACE, 0, Rule.RESIDENCY)]
+    assert starts(log) == {0: 2.0}
+
+
+# -- rules -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "columns"),
+    [
+        (Rule.GPU_TYPE, {"gpu_type": [0], "gpu_types": ("H100",)}),
+        (Rule.GPU_MEMORY, {"gpu_memory_bytes": [100e9]}),
+        (Rule.RESIDENCY, {"residency": [0], "residencies": ("eu",)}),
+        (Rule.HOST, {"cpus": [8.0]}),
+    ],
+)
+def test_hard_rules_refuse_by_name(rule: Rule, columns: dict[str, Any]) -> None:
+    fleet = Fleet((Site("home", (NodePool("own", "A100", 4, 1, 1.0, cpus_per_node=4.0),), "us"),))
+    log = play(script((0.0, "place", 0, 0)), fleet, jobs((0.0, 10.0, 1), **columns))
+    assert refusals(log) == [(0.0, Verb.PLACE, 0, rule)]
+    assert not story(log, "STARTED")
+
+
+def test_what_is_taken_is_refused_also_within_one_plan() -> None:
+    acts = ((0.0, "place", 0, ((0, 0b11, 1000),)), (0.0, "place", 1, ((0, 0b10, 1000),)))
+    log = play(script(*acts), owned(1, 4), jobs((0.0, 10.0, 2), (0.0, 10.0, 1)))
+    assert refusals(log) == [(0.0, Verb.PLACE, 1, Rule.CAPACITY)]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        ("place", 7, 0),
+        ("place", 0, 9),
+        ("preempt", 0),
+        ("place", 1, 0),  # has not arrived
+    ],
+)
+def test_illegal_actions_end_the_run_with_one_line(act: Act) -> None:
+    with pytest.raises(StrategyError, match=r"strategy script was refused: illegal action: .* \(decision 0, t = 0 s\)"):
+        play(script((0.0, *act)), owned(1, 4), jobs((0.0, 10.0, 1), (5.0, 1.0, 1)))
+
+
+# -- queue -------------------------------------------------------------------------------------------------------------
+
+
+def test_hold_leaves_the_queue_and_comes_back() -> None:
+    log = play(script((0.0, "hold", 0, 30.0), fit=True), owned(1, 1), jobs((0.0, 10.0, 1), (0.0, 5.0, 1)))
+    assert story(log, "HELD", "RESUMED") == [(0.0, "HELD", 0), (30.0, "RESUMED", 0)]
+    assert starts(log) == {0: 30.0, 1: 0.0}
+
+
+def test_a_rejected_job_never_runs_and_the_run_ends() -> None:
+    log = play(script((0.0, "reject", 0), fit=True), owned(1, 1), jobs((0.0, 10.0, 1), (0.0, 5.0, 1)))
+    assert starts(log) == {1: 0.0}
+    assert log.array()["time_s"][-1] == 5.0
+
+
+def test_leases_end_one_by_one_and_all_of_them_early() -> None:
+    acts = ((0.0, "place", 0, 0, 60.0), (0.0, "place", 1, 0, 60.0))
+    log = play(script(*acts), owned(1, 2), jobs((0.0, 100.0, 1), (0.0, 20.0, 1)))
+    assert story(log, "LEASE_ENDED", "ALL_LEASES_ENDED") == [(60.0, "LEASE_ENDED", 0), (60.0, "ALL_LEASES_ENDED", 0)]
+    log = play(script(*acts), owned(1, 2), jobs((0.0, 50.0, 1), (0.0, 20.0, 1)))
+    assert story(log, "LEASE_ENDED", "ALL_LEASES_ENDED") == [(50.0, "ALL_LEASES_ENDED", 0)]  # a round ends early
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_stops_at_until_s() -> None:
+    fleet, work = owned(1, 1), jobs((0.0, 10.0, 1), (0.0, 10.0, 1), (0.0, 10.0, 1))
+    log = Log()
+    executor = Simulated(until_s=15.0).start(fleet, work, State(fleet, work).books.perf, 0)
+    run(executor, Fifo(), State(fleet, work), log)
+    assert story(log, "FINISHED") == [(10.0, "FINISHED", 0)]
+    assert story(log, "STARTED")[-1] == (10.0, "STARTED", 1)
+
+
+def test_a_job_that_nobody_places_does_not_keep_the_world_going() -> None:
+    fleet, work = owned(2, 1, mtbf_s=1000.0), jobs((0.0, 10.0, 1), (0.0, 10.0, 1))
+    log = Log()
+    run(Simulation(fleet, work, stall_s=5000.0), script((0.0, "place", 0, 0)), State(fleet, work), log)
+    assert log.array()["time_s"][-1] < 7000.0
+
+
+def test_a_users_process_sees_the_clock_and_changes_the_price() -> None:
+    seen: list[float] = []
+
+    def market(world: Simulation) -> Generator[Any, Any, None]:
+        while True:
+            yield world.timeout(30.0)
+            seen.append(world.now)
+            world.set_price(0, 1.0 + world.now / 100.0)
+
+    log = play(FirstFit(), owned(1, 1), jobs((0.0, 100.0, 1)), market)
+    assert seen[:3] == [30.0, 60.0, 90.0]
+    rows = log.array()
+    assert rows["value"][rows["kind"] == Kind.PRICE_CHANGED].tolist() == pytest.approx([1.3, 1.6, 1.9])
+
+
+def test_switches_take_realism_out() -> None:
+    fleet = hybrid(mtbf_s=500.0)
+    work = jobs(
+        (0.0, 10.0, 1),
+        restart_s=[5.0],
+        checkpoint_s=[5.0],
+        dataset_site=[0],
+        dataset_bytes=[5e9],
+        dataset_sites=("home",),
+        residency=[0],
+        residencies=("us",),
+    )
+    plain, bare = Simulated(without=["boot", "failures", "data", "egress", "overheads", "residency", "minimum"]).world(
+        fleet, work
+    )
+    assert [pool.boot_s for pool in plain.pools] == [0.0, 0.0]
+    assert all(pool.mtbf_s == inf for pool in plain.pools)
+    assert plain.pools[1].min_billing_s == 0.0
+    assert all(link.usd_per_gb == 0.0 for link in plain.links)
+    assert (bare.restart_s[0], bare.checkpoint_s[0], bare.dataset_site[0], bare.residency[0]) == (0.0, 0.0, -1, -1)
+
+
+def test_a_link_that_is_missing_is_named() -> None:
+    fleet = Fleet(
+        (Site("a", (NodePool("x", "A100", 1, 1),)), Site("b", (NodePool("y", "A100", 1, 1),))), (Link("a", "b"),)
+    )
+    work = jobs((0.0, 10.0, 1), checkpoint_bytes=[1e9])
+    with pytest.raises(ValueError, match="no link b -> a"):
+        play(FirstFit(), fleet, work)
+
+
+def test_jobs_that_share_a_gpu_run_at_once_and_never_above_the_whole() -> None:
+    work = Jobs.build(arrival_s=[0.0] * 5, duration_s=[10.0] * 5, gpus=[1] * 5, gpu_milli=[500, 300, 200, 400, 1000])
+    log = play(FirstFit(), owned(1, 2), work)
+    assert starts(log) == {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.0, 4: 10.0}

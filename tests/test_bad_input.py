@@ -1,0 +1,352 @@
+"""Bad input is one line on standard error, exit status 2 and an empty folder: no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.shell import hcsim, refused, swf
+
+PHILLY = "timestamp,duration,num_gpus,gpu_time,cluster\n"
+ROW = "2017-10-03 00:00:{second:02d},{duration},{gpus},60,a\n"
+
+
+def philly(second: int = 0, duration: object = 60, gpus: object = 1) -> str:
+    return ROW.format(second=second, duration=duration, gpus=gpus)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+# -- traces ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trace", "text", "said"),
+    [
+        pytest.param("swf", None, "cannot be read (No such file or directory)", id="missing"),
+        pytest.param("swf", "not a trace\n", "line 1: 3 fields, expected the 18 of SWF", id="not-a-trace"),
+        pytest.param("swf", "; head\n" + swf() + "2 0 -1 5\n", "line 3: 4 fields, expected the 18", id="fields"),
+        pytest.param("swf", swf() + swf(2, run="x"), "line 2: run_s is 'x', expected a number", id="text"),
+        pytest.param("swf", swf() + swf(2, run=-5), "line 2: run_s is -5, expected >= 0", id="negative"),
+        pytest.param("swf", swf() + swf(2, run="nan"), "line 2: run_s is nan, expected >= 0", id="nan"),
+        pytest.param("swf", swf(3) + swf(3, submit=9), "row 2: id 3 is given twice, expected unique", id="twice"),
+        pytest.param("swf", "", "no jobs", id="empty"),
+        pytest.param("philly", None, "cannot be read (No such file or directory)", id="philly-missing"),
+        pytest.param(
+            "philly",
+            PHILLY.replace("duration", "durations") + philly(),
+            "line 1: column 'duration' is missing; did you mean 'durations'?",
+            id="philly-column",
+        ),
+        pytest.param(
+            "philly", PHILLY + philly() + philly(1, -5), "row 3: duration_s is -5.0, expected", id="philly-neg"
+        ),
+        pytest.param("philly", PHILLY + philly() + philly(1, "nan"), "row 3: duration_s is nan, exp", id="philly-nan"),
+        pytest.param("philly", PHILLY + philly() + philly(1, ""), "row 3: duration_s is nan, expected", id="philly-no"),
+        pytest.param(
+            "philly", PHILLY + philly() + philly(1, "x"), "row 3: duration is 'x', expected", id="philly-text"
+        ),
+        pytest.param("philly", PHILLY + philly() + philly(99), "row 3: timestamp is '2017-10-03 00:00:99'", id="time"),
+        pytest.param("philly", PHILLY + philly(gpus=0), "row 2: gpus is 0, expected at least 1", id="philly-no-gpus"),
+    ],
+)
+def test_a_bad_trace_is_named_by_file_and_line(tmp_path: Path, trace: str, text: str | None, said: str) -> None:
+    path = tmp_path / "jobs.txt"
+    if text is not None:
+        path.write_text(text)
+    line = refused(tmp_path / "run", f"trace={trace}", f"trace.path={path}")
+    assert line.startswith(f"{path}: {said}")
+
+
+def test_a_trace_without_a_file_says_how_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HCSIM_DATA", raising=False)
+    assert "trace.path=" in refused(tmp_path / "run", "trace=swf")
+    assert "HCSIM_DATA" in refused(tmp_path / "run", "trace=philly")
+    monkeypatch.setenv("HCSIM_DATA", str(tmp_path / "nowhere"))
+    assert refused(tmp_path / "run", "trace=philly").startswith(f"{tmp_path}/nowhere/")
+
+
+def test_unsorted_jobs_are_sorted(tmp_path: Path) -> None:
+    rows = [swf(5, 30), swf(1, 10), swf(4, 20), swf(2, 10)]
+    hashes = []
+    for name, lines in (("given", rows), ("sorted", [rows[1], rows[3], rows[2], rows[0]])):
+        path = tmp_path / f"{name}.swf"
+        path.write_text("".join(lines))
+        assert hcsim("run", "trace=swf", f"trace.path={path}", f"hydra.run.dir={tmp_path / name}").status == 0
+        hashes.append(summary(tmp_path / name)["log_sha256"])
+    assert hashes[0] == hashes[1]
+
+
+def test_a_job_that_no_node_can_hold(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.swf"
+    path.write_text(swf(7, 0, procs=999) + swf(8, 0) + swf(9, 5, procs=1000))
+    args = ("trace=swf", f"trace.path={path}", "fleet=lab")
+    what = f"{path}: job 7 (999 GPUs) fits no pool (lab-a100: gang); 2 such jobs"
+    assert refused(tmp_path / "run", *args, "on_infeasible=error").startswith(what)
+    said = hcsim("run", *args, f"hydra.run.dir={tmp_path / 'run'}")
+    assert said.status == 0 and said.err == f"hcsim: note: {what} are left out\n"
+    figures = summary(tmp_path / "run")
+    assert (figures["jobs_submitted"], figures["jobs_infeasible"], figures["jobs_finished"]) == (3, 2, 1)
+    assert "'eror', expected 'reject' or 'error'" in refused(tmp_path / "other", *args, "on_infeasible=eror")
+
+
+def test_only_jobs_that_no_node_can_hold(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.swf"
+    path.write_text(swf(7, 0, procs=999))
+    line = refused(tmp_path / "run", "trace=swf", f"trace.path={path}", "fleet=lab")
+    assert line.startswith(f"{path}: job 7 (999 GPUs) fits no pool") and line.endswith("no other is left to run")
+
+
+# -- fleets ------------------------------------------------------------------------------------------------------------
+
+FLEET = """
+_target_: hcsim.model.Fleet
+name: mine
+sites:
+  - _target_: hcsim.model.Site
+    name: here
+    pools: {pools}
+"""
+POOL = "[{{_target_: hcsim.model.NodePool, name: p, gpu: {gpu}, gpus_per_node: {per_node}, nodes: {nodes}{more}}}]"
+
+
+def own_fleet(folder: Path, pools: str) -> tuple[str, ...]:
+    """Overrides that run four jobs on a fleet of one's own."""
+    (folder / "conf" / "fleet").mkdir(parents=True, exist_ok=True)
+    (folder / "conf" / "fleet" / "mine.yaml").write_text(FLEET.format(pools=pools))
+    (folder / "jobs.swf").write_text("".join(swf(i, i, procs=2) for i in range(4)))
+    return (f"--config-dir={folder / 'conf'}", "fleet=mine", "trace=swf", f"trace.path={folder / 'jobs.swf'}")
+
+
+@pytest.mark.parametrize(
+    ("pools", "said"),
+    [
+        ("[]", "fleet 'mine': no node pools, so no accelerator that could run a job"),
+        (POOL.format(gpu="A100", per_node=8, nodes=0, more=""), "pool 'p': nodes is 0, expected at least 1"),
+        (POOL.format(gpu="A100", per_node=0, nodes=1, more=""), "pool 'p': gpus_per_node is 0, expected 1 to 16"),
+        (POOL.format(gpu="A10O", per_node=8, nodes=1, more=""), "pool 'p': gpu 'A10O' has no speed"),
+        (POOL.format(gpu="A100", per_node=8, nodes=1, more=", market: spott"), "did you mean 'spot'?"),
+        (
+            POOL.format(gpu="A100", per_node=8, nodes=1, more=", bot_s: 3"),
+            "no parameter 'bot_s'; did you mean 'boot_s'",
+        ),
+        (POOL.format(gpu="A100", per_node=8, nodes="many", more=""), ".pools.0.nodes is 'many', expected an integer"),
+        ("none", "fleet.sites.0.pools is 'none', expected a list"),
+        ("[{_target_: hcsim.model.Pool, name: p}]", "did you mean 'NodePool'?"),
+    ],
+    ids=["none", "no-nodes", "no-devices", "gpu", "market", "parameter", "type", "list", "target"],
+)
+def test_a_fleet_that_cannot_be(tmp_path: Path, pools: str, said: str) -> None:
+    assert said in refused(tmp_path / "run", *own_fleet(tmp_path, pools))
+
+
+def test_a_fleet_of_cpu_core_groups(tmp_path: Path) -> None:
+    args = own_fleet(tmp_path, POOL.format(gpu="cpu", per_node=4, nodes=1, more=""))
+    assert hcsim("run", *args, f"hydra.run.dir={tmp_path / 'run'}").status == 0
+    figures = summary(tmp_path / "run")
+    assert figures["jobs_finished"] == 4 and figures["gpu_seconds_used"] == 4 * 2 * 60.0
+
+
+# -- names and values --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["strategy=easy_backfil"], "no strategy 'easy_backfil'; did you mean 'easy_backfill'?"),
+        (["fleet=hybird"], "no fleet 'hybird'; did you mean 'hybrid'?"),
+        (["trace=philli"], "no trace 'philli'; did you mean 'philly'?"),
+        (["strategy="], "no strategy ''; known: best_fit, "),
+        (
+            ["strategy=owned_first", "strategy.pacience_s=1"],
+            "strategy: no parameter 'pacience_s'; did you mean 'patience_s'",
+        ),
+        (["strategy=owned_first", "strategy.patience_s=long"], "strategy.patience_s is 'long', expected a number"),
+        (
+            ["trace.attributes.dataset_shar=0"],
+            "trace.attributes: no parameter 'dataset_shar'; did you mean 'dataset_share'",
+        ),
+        (["trace.attributes.dataset_share=2"], "trace.attributes.dataset_share is 2, expected 0 to 1"),
+        (["trace.attributes=3"], "trace.attributes is 3, expected the parameters of Attributes"),
+        (["trace.n=-4"], "trace.n is -4, expected > 0"),
+        (["trace.n=2.5"], "trace.n is 2.5, expected an integer"),
+        (["trace.load=nan"], "trace.load is nan, expected > 0"),
+        (["perf.spread=1"], "perf: no parameter 'spread'; did you mean 'speed'?"),
+        (["seed=abc"], "seed is 'abc', expected an integer >= 0"),
+        (["seed=-1"], "seed is -1, expected an integer >= 0"),
+        (["seed=1.5"], "seed is 1.5, expected an integer >= 0"),
+        (["seed="], "seed is '', expected an integer >= 0"),
+        (["seed=1,2"], "seed=1,2: several values, expected one; a sweep is hcsim run -m"),
+        (["sed=1"], "no key 'sed'; did you mean 'seed'?"),
+        (["stratgy=fifo"], "no key 'stratgy'; did you mean 'strategy'?"),
+        (["hydra.run.dri=x"], "no key 'hydra.run.dri'; did you mean 'hydra.run.dir'?"),
+        (["estimator=none", "strategy=sjf"], "strategy sjf needs run times, and estimator=none gives none"),
+        (["~fleet"], "fleet is missing, expected fleet=NAME"),
+        (["trace.n=${nothing}"], "Interpolation key 'nothing' not found"),
+        (["two words"], "cannot read 'two words', expected key=value"),
+        (["strategy=null"], "Config group override must be a string"),
+        (["--config-dir=/nowhere"], "Additional config directory '/nowhere' not found"),
+        (["--config-dri=mine"], "run: no option '--config-dri'; did you mean '--config-dir'?"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_names_and_values(tmp_path: Path, args: list[str], said: str) -> None:
+    assert refused(tmp_path / "run", "trace.n=20", *args).startswith(said)
+
+
+def test_an_output_folder_that_cannot_be(tmp_path: Path) -> None:
+    """Below a regular file, where not even root can write."""
+    (tmp_path / "file").write_text("")
+    line = refused(tmp_path / "file" / "run", "trace.n=20")
+    assert line == f"{tmp_path}/file/run: cannot be used (Not a directory)"
+    said = hcsim("run", "-m", "seed=1,2", "trace.n=20", f"hydra.sweep.dir={tmp_path}/file/sweep")
+    assert (said.status, said.out) == (2, "") and said.err.count("\n") == 1 and "file/sweep: cannot be" in said.err
+
+
+def test_other_commands(tmp_path: Path) -> None:
+    for args, said in (
+        (["comapre"], "no command 'comapre'; did you mean 'compare'?"),
+        (["compare"], "the following arguments are required: DIR"),
+        (["strategies", "chek"], "invalid choice: 'chek'"),
+        (["strategies", "check", "fifi"], "no strategy 'fifi'; did you mean 'fifo'?"),
+        (["traces", "describe"], "which one?"),
+        (["traces", "describe", "twni"], "no trace 'twni'; did you mean 'twin'?"),
+        (["traces", "describe", "twin", "trace.m=3"], "trace: no parameter 'm'"),
+        (["replay", tmp_path], f"{tmp_path}: not a run folder, it has no config.yaml"),
+        (["explain", tmp_path, "1"], f"{tmp_path}: not a run folder, it has no config.yaml"),
+        (["explain", tmp_path, "one"], "invalid int value: 'one'"),
+    ):
+        got = hcsim(*args)
+        assert (got.status, got.out) == (2, ""), args
+        assert said in got.err and got.err.startswith("hcsim: error: ") and got.err.count("\n") == 1, args
+
+
+# -- strategies of one's own -------------------------------------------------------------------------------------------
+
+MINE = """
+from dataclasses import dataclass
+from hcsim import Strategy, while_waiting
+
+@dataclass(frozen=True)
+class Works(Strategy):
+    patience_s: float = float("inf")
+    wake = while_waiting
+
+    def decide(self, view):
+        plan = view.plan()
+        for job in plan.placeable(view.waiting):
+            plan.place(job, plan.first_fit(job))
+        return plan
+
+@dataclass(frozen=True)
+class Raises(Strategy):
+    def decide(self, view):
+        raise RuntimeError("two\\nlines") if view.decision > 2 else KeyError("at once")
+
+@dataclass(frozen=True)
+class Late(Works):
+    def decide(self, view):
+        if view.decision > 30:
+            raise RuntimeError("two\\nlines")
+        return super().decide(view)
+
+@dataclass(frozen=True)
+class Wrong(Strategy):
+    def decide(self, view):
+        return [1]
+
+@dataclass(frozen=True)
+class Illegal(Strategy):
+    def decide(self, view):
+        plan = view.plan()
+        plan.place(next(iter(view.waiting)), ((99999, 1, 1000),))
+        return plan
+
+class Bare(Works.__mro__[1]):
+    def decide(self, view):
+        return view.plan()
+
+@dataclass(frozen=True)
+class Picky(Strategy):
+    share: float
+
+    def __post_init__(self):
+        raise ValueError("share must be even")
+
+    def decide(self, view):
+        return view.plan()
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of configuration with one strategy per class of a module in the current folder."""
+    folder = tmp_path / "conf" / "strategy"
+    folder.mkdir(parents=True)
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    for name in ("Works", "Raises", "Late", "Wrong", "Illegal", "Bare", "Picky", "Wroks"):
+        (folder / f"{name.lower()}.yaml").write_text(f"_target_: mine.{name}\n")
+    (folder / "broken.yaml").write_text("_target_: broken.Works\n")
+    (folder / "nowhere.yaml").write_text("_target_: mien.Works\n")
+    (folder / "notone.yaml").write_text("_target_: hcsim.perf.Perf\n")
+    (folder / "notarget.yaml").write_text("share: 1\n")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "conf"
+    for name in ("mine", "broken"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("raises", r"strategy raises raised KeyError: 'at once' at \S+mine.py:\d+ \(decision 0, t = 0 s\)"),
+        ("late", r"strategy late raised RuntimeError: two lines at \S+mine.py:\d+ \(decision \d+, t = \S+ s\)"),
+        ("wrong", r"strategy wrong returned list, expected the Plan of view.plan\(\) \(decision 0"),
+        ("illegal", r"strategy illegal was refused: illegal action: node 99999 does not exist, expected 0 to 54"),
+        ("bare", r"strategy bare is not a dataclass, expected @dataclass\(frozen=True\)"),
+        ("picky", r"strategy: TypeError: .*missing 1 required positional argument: 'share'"),
+        ("picky strategy.share=1", r"strategy: ValueError: share must be even"),
+        ("wroks", r"strategy._target_ is 'mine.Wroks', expected a name that can be imported \(did you mean 'Works'"),
+        ("nowhere", r"strategy._target_ is 'mien.Works', .*No module named 'mien'"),
+        ("broken", r"strategy._target_ is 'broken.Works', .*No module named 'nothing_of_that_name'"),
+        ("notone", r"strategy is Perf\(.*, which has no 'decide'"),
+        ("notarget", r"strategy is \{'share': 1\}, which has no 'decide'"),
+        ("works strategy.pacience_s=1", r"strategy: no parameter 'pacience_s'; did you mean 'patience_s'\?"),
+    ],
+)
+def test_a_strategy_of_ones_own_at_fault(tmp_path: Path, mine: Path, name: str, said: str) -> None:
+    line = refused(tmp_path / "run", "trace.n=50", f"--config-dir={mine}", *f"strategy={name}".split())
+    assert re.match(said, line), line
+
+
+def test_a_strategy_of_ones_own(tmp_path: Path, mine: Path) -> None:
+    said = hcsim("run", "trace.n=50", f"--config-dir={mine}", "strategy=works", f"hydra.run.dir={tmp_path / 'run'}")
+    assert (said.status, said.err) == (0, "")
+    assert summary(tmp_path / "run")["jobs_finished"] == 50
+    assert summary(tmp_path / "run")["strategy_params"] == {"patience_s": "inf"}  # JSON has no infinity
+    assert hcsim("replay", tmp_path / "run").status == 0
+
+
+def test_as_a_user_starts_it(tmp_path: Path, mine: Path) -> None:
+    """In processes of their own: the strategy's module is found in the current folder, and errors look the same."""
+    command = [sys.executable, "-c", "import sys; sys.path.remove(''); from hcsim.cli import main; main()", "run"]
+    command += ["trace.n=50", "--config-dir=conf"]  # without the current folder, as the installed script is started
+    started = [
+        subprocess.Popen([*command, f"strategy={name}", f"hydra.run.dir=run_{name}"], stderr=subprocess.PIPE, text=True)
+        for name in ("works", "raises")
+    ]
+    errors = [each.communicate()[1] for each in started]
+    assert [each.returncode for each in started] == [0, 2]
+    assert errors[0] == "" and errors[1].count("\n") == 1 and errors[1].startswith("hcsim: error: strategy raises")
+    assert (tmp_path / "run_works" / "summary.json").is_file() and not (tmp_path / "run_raises").exists()

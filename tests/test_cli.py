@@ -1,0 +1,267 @@
+"""What a user's commands leave behind: run folders, sweeps that resume, replays, stories, lists."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from hcsim import __version__
+from hcsim.cli import COMMANDS, choices
+from hcsim.log import Log
+from tests.shell import hcsim
+
+SUMMARY = """
+jobs_submitted jobs_finished jct_mean_s jct_p50_s jct_p99_s queue_delay_mean_s queue_delay_p99_s makespan_s
+gpu_utilization gpu_seconds_used gpu_seconds_lost cost_usd cost_egress_usd cost_by_market_usd deadline_miss_rate
+preemptions migrations refusals residency_violations fairness_ftf_p99 events decisions log_sha256 cpu_s decide_cpu_s
+"""
+PROCESS = [sys.executable, "-m", "hcsim.cli"]
+
+
+def read(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of 200 jobs."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    said = hcsim("run", "strategy=srtf", "trace.n=200", "seed=3", f"hydra.run.dir={folder}")
+    assert (said.status, said.err) == (0, "")
+    assert "200 of 200 jobs" in said.out and str(folder) in said.out
+    return folder
+
+
+# -- one run -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_folder_of_a_run(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names == {"config.yaml", "summary.json", "jobs.parquet", "log.parquet", "timeline.parquet", "ledger.parquet"}
+    summary = read(run)
+    assert set(summary) >= set(SUMMARY.split())
+    assert summary["seed"] == 3 and (summary["strategy"], summary["trace"], summary["fleet"]) == (
+        "srtf",
+        "twin",
+        "hybrid",
+    )
+    assert summary["versions"]["hcsim"] == __version__ and set(summary["versions"]) >= {"python", "numpy", "simpy"}
+    assert summary["knowledge"].startswith("noisy run times")
+    jobs = pd.read_parquet(run / "jobs.parquet")
+    assert len(jobs) == summary["jobs_submitted"] == 200
+    assert jobs["jct_s"].mean() == pytest.approx(summary["jct_mean_s"])
+    log = Log.read(run / "log.parquet")
+    assert (log.sha256, len(log)) == (summary["log_sha256"], summary["events"])
+    bill = pd.read_parquet(run / "ledger.parquet")
+    assert bill["usd"].sum() == pytest.approx(summary["cost_usd"])
+    config = (run / "config.yaml").read_text()
+    assert "seed: 3" in config and "${" not in config and "hcsim.strategies.srtf.Srtf" in config
+
+
+def test_the_same_run_again_is_not_made_again(run: Path) -> None:
+    before = (run / "summary.json").stat().st_mtime_ns
+    again = ("run", "strategy=srtf", "trace.n=200", "seed=3", f"hydra.run.dir={run}")
+    assert "already done" in hcsim(*again).out
+    assert (run / "summary.json").stat().st_mtime_ns == before
+
+
+def test_another_configuration_in_the_same_folder_replaces_the_run(tmp_path: Path) -> None:
+    for n in (20, 30):
+        assert hcsim("run", f"trace.n={n}", f"hydra.run.dir={tmp_path}").status == 0
+        assert read(tmp_path)["jobs_submitted"] == len(pd.read_parquet(tmp_path / "jobs.parquet")) == n
+
+
+def test_a_run_that_fails_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
+    assert hcsim("run", "trace.n=20", f"hydra.run.dir={tmp_path / 'run'}").status == 0
+    assert hcsim("run", "trace=swf", f"trace.path={tmp_path}/none", f"hydra.run.dir={tmp_path / 'run'}").status == 2
+    assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
+
+
+def test_replay_gives_the_same_log(run: Path, tmp_path: Path) -> None:
+    said = hcsim("replay", run)
+    assert said.status == 0 and read(run)["log_sha256"][:12] in said.out and f"{read(run)['events']:,} rows" in said.out
+    for name in ("config.yaml", "log.parquet"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    config = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(config.replace("srtf.Srtf", "random_fit.RandomFit"))
+    said = hcsim("replay", tmp_path)
+    assert said.status == 2 and said.err.startswith("hcsim: error: replay: row ") and said.err.count("\n") == 1
+    (tmp_path / "log.parquet").write_bytes(b"PAR1")
+    assert "not a readable log" in hcsim("replay", tmp_path).err
+
+
+def test_explain_tells_the_story_of_a_job(run: Path) -> None:
+    jobs = pd.read_parquet(run / "jobs.parquet")
+    said = hcsim("explain", run, 17)
+    assert said.status == 0
+    for words in ("job 17: ", "pool onprem-a100: ", "arrived", "placed on node", "started", "finished"):
+        assert words in said.out
+    assert f"{jobs.set_index('id').loc[17, 'finish_s']:.1f} s  finished" in said.out
+    said = hcsim("explain", run, 200)
+    assert (said.status, said.out) == (2, "") and "no job 200 in twin (seed 3), which has ids 0 to 199" in said.err
+
+
+def test_lists() -> None:
+    said = hcsim("strategies", "list")
+    assert [line.split()[0] for line in said.out.splitlines()] == choices()["strategy"]
+    assert "[knows run times]" in next(line for line in said.out.splitlines() if line.startswith("srtf "))
+    said = hcsim("strategies", "check", "fifo")
+    assert (said.status, said.out) == (0, f"{'fifo':<22} ok\n1 of 1 strategies pass\n")
+    assert {"philly", "swf", "twin"} <= {line.split()[0] for line in hcsim("traces", "list").out.splitlines()}
+    said = hcsim("traces", "describe", "twin", "trace.n=50", "seed=9")
+    assert "twin (seed 9)" in said.out and "rows                 50\n" in said.out
+
+
+def test_help() -> None:
+    for args in ([], ["--help"], ["help"]):
+        said = hcsim(*args)
+        assert said.status == 0 and all(f"  {name} " in said.out for name in COMMANDS)
+    assert hcsim("--version").out == f"hcsim {__version__}\n"
+    said = hcsim("run", "--help")
+    assert (
+        said.status == 0 and all(name in said.out for name in choices()["strategy"]) and "trace.path=FILE" in said.out
+    )
+    assert "usage: hcsim replay" in hcsim("replay", "--help").out
+
+
+# -- sweeps ------------------------------------------------------------------------------------------------------------
+
+
+def cells(folder: Path) -> dict[str, dict[str, Any]]:
+    """The finished runs of a sweep by what was swept."""
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.rglob("summary.json"))}
+
+
+def test_a_sweep_is_the_same_on_two_workers(tmp_path: Path) -> None:
+    args = ("run", "-m", "strategy=las,cheapest_fit", "seed=1,2", "trace.n=200")
+    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path / 'two'}")
+    process = subprocess.Popen([*PROCESS, *args, *parallel], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    one = hcsim(*args, f"hydra.sweep.dir={tmp_path / 'one'}")
+    assert (one.status, one.err) == (0, "") and "4 finished runs" in one.out
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    first, second = cells(tmp_path / "one"), cells(tmp_path / "two")
+    assert len(first) == 4 and first.keys() == second.keys()
+    for name, summary in first.items():
+        unequal = {key for key, value in summary.items() if second[name][key] != value}
+        assert unequal <= {"cpu_s", "decide_cpu_s"}
+    assert len({summary["log_sha256"] for summary in first.values()}) == 4
+
+
+def test_a_cell_that_fails_leaves_the_others(tmp_path: Path) -> None:
+    args = ("run", "-m", "strategy=sjf,fifo", "estimator=none", "seed=1,2", "trace.n=50", f"hydra.sweep.dir={tmp_path}")
+    said = hcsim(*args)
+    assert said.status == 2 and said.err.count("\n") == 2
+    for line, seed in zip(said.err.splitlines(), (1, 2), strict=True):
+        assert line.startswith(f"hcsim: error: {tmp_path}/") and f"seed={seed}" in line and "needs run times" in line
+    assert sorted((s["strategy"], s["seed"]) for s in cells(tmp_path).values()) == [("fifo", 1), ("fifo", 2)]
+    failed = [path for path in tmp_path.iterdir() if "sjf" in path.name]
+    assert [[file.name for file in path.iterdir()] for path in failed] == [["error.txt"]] * 2
+    said = hcsim(*args)
+    assert said.status == 2 and said.out.count("already done") == 2
+    said = hcsim("compare", tmp_path)
+    assert said.status == 0 and said.err.count("left out") == 2 and "failed: strategy sjf needs run times" in said.err
+
+
+def test_a_cell_that_is_mended_is_made(tmp_path: Path) -> None:
+    trace = tmp_path / "jobs.swf"
+    args = ("run", "-m", "seed=1,2", "trace=swf", f"trace.path={trace}", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert hcsim(*args).status == 2
+    trace.write_text("1 0 -1 60 4 -1 -1 4 100 -1 1 7 1 1 1 1 -1 -1\n")
+    assert hcsim(*args).status == 0
+    assert len(cells(tmp_path / "sweep")) == 2 and not list(tmp_path.rglob("error.txt"))
+
+
+def test_a_sweep_of_a_choice_that_is_not_there_starts_nothing(tmp_path: Path) -> None:
+    said = hcsim("run", "-m", "strategy=fifo,fifi", "trace.n=50", f"hydra.sweep.dir={tmp_path}")
+    assert said.status == 2 and said.err == "hcsim: error: no strategy 'fifi'; did you mean 'fifo'?\n"
+    assert not cells(tmp_path)
+
+
+def waiting_for(what: Path, process: subprocess.Popen[str]) -> None:
+    """Until a file or folder is there."""
+    end = time.monotonic() + 60
+    while not what.exists():
+        assert process.poll() is None, "ended too early"
+        assert time.monotonic() < end, f"no {what}"
+        time.sleep(0.02)
+
+
+SLOW = """
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from hcsim.strategies.fifo import Fifo
+
+@dataclass(frozen=True)
+class Slow(Fifo):
+    def decide(self, view):
+        if view.decision == 20:
+            Path("begun").touch()
+            while Path("wait").exists():
+                time.sleep(0.01)
+        return super().decide(view)
+"""
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_an_interrupted_sweep_goes_on_where_it_stopped(
+    tmp_path: Path, launcher: str, request: pytest.FixtureRequest
+) -> None:
+    """One cell is finished, one in the middle of its run; one has not begun, unless it has a worker of its own."""
+    (tmp_path / "conf" / "strategy").mkdir(parents=True)
+    (tmp_path / "conf" / "strategy" / "slow.yaml").write_text("_target_: slow.Slow\n")
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "wait").touch()
+    args = [*PROCESS, "run", "-m", "--config-dir=conf", "strategy=fifo,slow,las", "trace.n=50", "hydra.sweep.dir=sweep"]
+    args += [f"hydra/launcher={launcher}"] + ["hydra.launcher.n_jobs=2"] * (launcher == "joblib")
+
+    def start() -> subprocess.Popen[str]:
+        to = subprocess.PIPE
+        begun = subprocess.Popen(args, cwd=tmp_path, stdout=to, stderr=to, text=True, start_new_session=True)
+        request.addfinalizer(lambda: begun.poll() is None and os.killpg(begun.pid, signal.SIGKILL))
+        return begun
+
+    process = start()
+    done, cut, later = (tmp_path / "sweep" / f"trace.n=50,strategy={name}" for name in ("fifo", "slow", "las"))
+    waiting_for(done / "summary.json", process)
+    waiting_for(tmp_path / "begun", process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers as well
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "hcsim: error: interrupted; finished runs stay, and the same command goes on where it stopped\n"
+    assert not (cut / "summary.json").exists() and not list(cut.glob("*.partial"))
+    if launcher == "basic":
+        assert not list(cut.iterdir()) and not later.exists()
+    stamps = {path: path.stat().st_mtime_ns for path in done.iterdir()}
+    assert read(done)["jobs_finished"] == 50 and len(stamps) == 6
+
+    (tmp_path / "wait").unlink()
+    process = start()
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert "sweep/trace.n=50,strategy=fifo: already done" in out
+    assert {path: path.stat().st_mtime_ns for path in done.iterdir()} == stamps
+    assert sorted(summary["strategy"] for summary in cells(tmp_path / "sweep").values()) == ["fifo", "las", "slow"]
+
+
+def test_an_interrupt_of_one_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hcsim.strategies.fifo import Fifo
+
+    def interrupted(self: Fifo, view: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fifo, "decide", interrupted)
+    said = hcsim("run", "strategy=fifo", "trace.n=50", f"hydra.run.dir={tmp_path}")
+    assert (said.status, said.out) == (130, "") and said.err.startswith("hcsim: error: interrupted")
+    assert not list(tmp_path.iterdir())

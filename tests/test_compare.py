@@ -1,0 +1,281 @@
+"""Comparisons: paired intervals against SciPy's, what is not called a difference, what cannot be compared."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from hcsim import InputError
+from hcsim.compare import BETTER, METRICS, SAME, SINGLE, WORSE, compare, load_runs, paired, t_interval
+from hcsim.experiment import Runs
+from tests.shell import hcsim
+
+KEYS = {metric.key: metric for metric in METRICS}
+
+
+def runs(figures: dict[str, dict[str, list[float | None]]], **columns: Any) -> Runs:
+    """Runs made of figures alone: {strategy: {metric: [a value per seed]}}; metrics not given are 1."""
+    rows = []
+    for strategy, given_ in figures.items():
+        for i in range(len(next(iter(given_.values())))):
+            row: dict[str, Any] = {key: 1.0 for key in KEYS} | {key: values[i] for key, values in given_.items()}
+            row |= {"strategy": strategy, "seed": i, "knowledge": "none", "trace": "t", "fleet": "f"}
+            row |= {"jobs_sha256": f"jobs{i}", "fleet_sha256": "fleet", "versions": {"hcsim": "1"}}
+            rows.append(row | {"folder": f"{strategy}/{i}"} | columns)
+    made = Runs(())
+    made.__dict__["runs"] = pd.DataFrame(rows)  # a cached property: what would be read from the folders
+    return made
+
+
+# -- intervals ---------------------------------------------------------------------------------------------------------
+
+columns = st.integers(2, 12).flatmap(
+    lambda n: st.tuples(*[st.lists(st.floats(-1e3, 1e3), min_size=n, max_size=n) for _ in range(2)])
+)
+
+
+@given(columns)
+def test_the_paired_interval_is_scipys(pair: tuple[list[float], list[float]]) -> None:
+    ours, base = (np.array(values) for values in pair)
+    cell = paired(ours, base, more_is_better=False)
+    delta = ours - base
+    scale = stats.sem(delta)
+    assert cell.mean == pytest.approx(ours.mean())
+    assert cell.difference == pytest.approx(delta.mean(), abs=1e-9)
+    if scale > 1e-6 * (1 + abs(delta).max()):  # SciPy warns of what rounding would decide
+        low, high = stats.t.interval(0.95, len(delta) - 1, loc=delta.mean(), scale=scale)
+        assert (cell.low, cell.high) == pytest.approx((low, high), rel=1e-9, abs=1e-9)
+        if abs(low) > 1e-6 and abs(high) > 1e-6:
+            p = stats.ttest_rel(ours, base).pvalue
+            assert (cell.verdict == SAME) == (low <= 0 <= high) == bool(p >= 0.05)
+
+
+def test_the_half_width_of_a_mean() -> None:
+    values = np.array([3.0, 5.0, 4.0, 8.0])
+    low, high = stats.t.interval(0.9, 3, loc=values.mean(), scale=stats.sem(values))
+    mean, half = t_interval(values, 0.9)
+    assert (mean - half, mean + half) == pytest.approx((low, high))
+    assert t_interval(np.array([3.0]))[0] == 3.0 and np.isnan(t_interval(np.array([3.0]))[1])
+    assert np.isnan(t_interval(np.zeros(0))).all()
+
+
+def test_verdicts() -> None:
+    base = np.array([10.0, 20.0, 30.0, 40.0, 50.0])
+    noise = np.array([0.1, -0.1, 0.0, 0.1, -0.1])
+    assert paired(base - 2 + noise, base, more_is_better=False).verdict == BETTER
+    assert paired(base - 2 + noise, base, more_is_better=True).verdict == WORSE
+    assert paired(base + 2 + noise, base, more_is_better=False).verdict == WORSE
+    assert paired(base + 2 + noise, base, more_is_better=True).verdict == BETTER
+    assert paired(base + 20 * noise + 0.1, base, more_is_better=False).verdict == SAME
+    assert paired(base, base, more_is_better=False).verdict == SAME
+    assert paired(base[:1], base[:1] + 9, more_is_better=False).verdict == SINGLE
+
+
+def test_an_interval_that_just_holds_zero() -> None:
+    """Differences 1 ± s over three seeds: no claim at the width where the bound is zero, one just below it."""
+    shape = np.array([-1.0, 0.0, 1.0])
+    critical = np.sqrt(3) / stats.t.ppf(0.975, 2)
+    for factor, verdict in ((1.0001, SAME), (0.9999, WORSE)):
+        cell = paired(1.0 + shape * critical * factor, np.zeros(3), more_is_better=False)
+        assert cell.verdict == verdict and (cell.low <= 0) == (verdict == SAME)
+
+
+def test_pairing_tells_apart_what_means_do_not() -> None:
+    """Seeds differ by far more than strategies; the unpaired intervals overlap, and the difference is still found."""
+    base = [100.0, 200.0, 400.0, 800.0, 1600.0]
+    figures = {"a": {"jct_mean_s": base}, "b": {"jct_mean_s": [x - 5 - 0.01 * i for i, x in enumerate(base)]}}
+    comparison = compare(runs(figures))  # type: ignore[arg-type]
+    a, b = (comparison.cells[name]["jct_mean_s"] for name in "ab")
+    assert abs(a.mean - b.mean) < min(a.half, b.half) and b.verdict == BETTER
+    assert comparison.shown("a", METRICS[0])[1] == "baseline"
+    assert comparison.shown("b", METRICS[0])[1].startswith("better by ")
+
+
+# -- comparisons -------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_holds_the_same_as_the_frame() -> None:
+    figures: dict[str, dict[str, list[float | None]]] = {
+        "first": {"jct_mean_s": [3600.0, 7200.0, 5400.0], "cost_usd": [1000.0, 1100.0, 900.0]},
+        "other": {"jct_mean_s": [7200.0, 10900.0, 9000.0], "cost_usd": [1000.0, 1050.0, 990.0]},
+    }
+    comparison = compare(runs(figures))
+    frame = comparison.frame.set_index(["strategy", "metric"])
+    row = frame.loc[("other", "mean JCT")]
+    assert row["unit"] == "h" and row["difference"] == pytest.approx((1 + 3700 / 3600 + 1) / 3)
+    assert row["verdict"] == WORSE and frame.loc[("other", "cost"), "verdict"] == SAME
+    text = comparison.markdown()
+    assert text.count("\n") == 4 and "baseline" in text and "worse by" in text and SAME in text
+    assert comparison.seeds == (0, 1, 2) and comparison.notes == ()
+
+
+def test_a_baseline_can_be_chosen() -> None:
+    made = runs({name: {"cost_usd": [1.0, 2.0]} for name in ("a", "b", "c")})
+    assert compare(made).strategies == ("a", "b", "c")
+    assert compare(made, "c").strategies == ("c", "a", "b")
+    with pytest.raises(InputError, match="no strategy 'bb' among the runs; did you mean 'b'"):
+        compare(made, "bb")
+
+
+def test_seeds_that_one_lacks_are_left_out_and_said() -> None:
+    comparison = compare(runs({"a": {"cost_usd": [1.0, 2.0, 90.0]}, "b": {"cost_usd": [1.5, 2.5]}}))
+    assert comparison.seeds == (0, 1) and comparison.notes == ("b lacks seeds [2], which are left out of every pair",)
+    assert comparison.cells["a"]["cost_usd"].mean == pytest.approx(1.5 / 1000)
+
+
+def test_a_figure_that_no_run_has() -> None:
+    comparison = compare(runs({"a": {"deadline_miss_rate": [None, None]}, "b": {"deadline_miss_rate": [None, None]}}))
+    assert comparison.shown("b", KEYS["deadline_miss_rate"]) == ("-", "")
+    comparison = compare(runs({"a": {"jct_mean_s": [3600.0, None]}, "b": {"jct_mean_s": [3600.0, 9999.0]}}))
+    assert comparison.cells["b"]["jct_mean_s"].verdict not in (BETTER, WORSE)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda f: f.assign(fleet_sha256=f["strategy"]),
+            "different fleets cannot be compared: a/0 has f (a), b/0 has f",
+        ),
+        (lambda f: f.assign(jobs_sha256=f["folder"]), "different traces under seed 0 cannot be compared: a/0 has t"),
+        (lambda f: f.assign(strategy="a"), "a was run twice under one seed: a/0 and b/0"),
+        (lambda f: f.assign(seed=range(4)), "no seed under which all strategies were run"),
+    ],
+)
+def test_what_cannot_be_compared(change: Callable[[pd.DataFrame], pd.DataFrame], said: str) -> None:
+    made = runs({"a": {"cost_usd": [1.0, 2.0]}, "b": {"cost_usd": [1.0, 2.0]}})
+    made.__dict__["runs"] = change(made.runs)
+    with pytest.raises(InputError) as error:
+        compare(made)
+    assert str(error.value).startswith(said)
+
+
+def test_other_versions_are_a_note() -> None:
+    made = runs({"a": {"cost_usd": [1.0]}, "b": {"cost_usd": [1.0]}})
+    made.runs["versions"] = [{"hcsim": "1"}, {"hcsim": "2"}]
+    assert "different versions" in compare(made).notes[0]
+
+
+# -- hcsim compare -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two strategies, two seeds."""
+    folder = tmp_path_factory.mktemp("compare") / "sweep"
+    said = hcsim("run", "-m", "strategy=fifo,owned_first", "seed=1,2", "trace.n=100", f"hydra.sweep.dir={folder}")
+    assert (said.status, said.err) == (0, "")
+    return folder
+
+
+class Loads(HTMLParser):
+    """What a page would fetch."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = {"src", "href", "xlink:href", "srcset", "data", "poster"}
+        self.found += [v for k, v in attrs if k in names and v and not v.startswith("#")]
+        self.found += [tag] * (tag in ("script", "iframe", "object", "embed", "link"))
+
+
+def test_compare_writes_a_table_and_a_page(sweep: Path, tmp_path: Path) -> None:
+    said = hcsim("compare", sweep, "--baseline", "owned_first", "--out", tmp_path / "new")
+    assert (said.status, said.err) == (0, "")
+    assert "twin on hybrid, 2 seeds" in said.out and "baseline" in said.out
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"comparison.csv", "comparison.md", "report.html"}
+    frame = pd.read_csv(tmp_path / "new" / "comparison.csv")
+    assert list(frame["strategy"].unique()) == ["owned_first", "fifo"] and len(frame) == 2 * len(METRICS)
+    summaries = [json.loads(path.read_text()) for path in sweep.rglob("summary.json")]
+    mine = [s["cost_usd"] for s in summaries if s["strategy"] == "fifo"]
+    shown = frame[(frame["strategy"] == "fifo") & (frame["metric"] == "cost")]["mean"].iloc[0]
+    assert shown == pytest.approx(np.mean(mine) / 1000)
+    page = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert Loads(page).found == [] and not re.search(r"@import|url\(\s*['\"]?https?:", page)
+    assert page.count("<svg") >= 5 and "owned_first" in page and "twin on hybrid" in page
+    again = hcsim("compare", sweep, "--baseline", "owned_first", "--out", tmp_path / "again")
+    assert again.status == 0 and (tmp_path / "again" / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_one_run_can_be_shown(sweep: Path, tmp_path: Path) -> None:
+    said = hcsim("compare", next(iter(sorted(sweep.glob("*/")))), "--out", tmp_path)
+    assert said.status == 0 and "1 seed:" in said.out and (tmp_path / "report.html").is_file()
+
+
+def spoil(folder: Path, how: str) -> None:
+    """Make one of a sweep's runs unreadable."""
+    run = sorted(path.parent for path in folder.rglob("summary.json"))[0]
+    summary = json.loads((run / "summary.json").read_text())
+    if how == "text":
+        (run / "summary.json").write_text("half {")
+    elif how == "list":
+        (run / "summary.json").write_text("[1]")
+    elif how in summary:
+        (run / "summary.json").write_text(json.dumps({k: v for k, v in summary.items() if k != how}))
+    elif how == "type":
+        (run / "summary.json").write_text(json.dumps(summary | {"cost_usd": "dear"}))
+    elif how == "jobs":
+        (run / "jobs.parquet").unlink()
+    else:
+        (run / "timeline.parquet").write_bytes(b"PAR1")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("text", "Expecting value"),
+        ("list", "a list, expected a run's summary"),
+        ("cost_usd", "no key 'cost_usd'"),
+        ("versions", "no key 'versions'"),
+        ("type", "cost_usd is 'dear', expected a number"),
+        ("jobs", "jobs.parquet is missing"),
+        ("table", "timeline.parquet cannot be read"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_left_out_and_named(sweep: Path, tmp_path: Path, how: str, said: str) -> None:
+    shutil.copytree(sweep, tmp_path / "sweep")
+    spoil(tmp_path / "sweep", how)
+    _, left_out = load_runs([tmp_path / "sweep"])
+    assert len(left_out) == 1 and said in left_out[0] and left_out[0].startswith(f"{tmp_path}/sweep/")
+
+
+def test_what_was_left_out_is_said(sweep: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep, tmp_path / "sweep")
+    spoil(tmp_path / "sweep", "text")
+    shown = hcsim("compare", tmp_path / "sweep")
+    assert shown.status == 0
+    assert [line.split(": ")[1] for line in shown.err.splitlines()] == ["left out", "note"]
+    assert "lacks seeds [1]" in shown.err and "1 seed:" in shown.out
+
+
+def test_folders_that_hold_no_run(sweep: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for args, said in (
+        ([tmp_path / "none"], f"{tmp_path}/none: no such folder"),
+        ([tmp_path / "file"], f"{tmp_path}/file: no such folder"),
+        ([tmp_path / "empty"], f"no finished run (summary.json) below {tmp_path}/empty"),
+        ([sweep, tmp_path / "none"], f"{tmp_path}/none: no such folder"),
+        ([sweep, "--baseline", "fifi"], "no strategy 'fifi' among the runs; did you mean 'fifo'?"),
+        ([sweep, "--out", tmp_path / "file" / "x"], f"{tmp_path}/file/x: cannot be used (Not a directory)"),
+        ([sweep, "--basline", "fifo"], "unrecognized arguments: --basline"),
+    ):
+        got = hcsim("compare", *args)
+        assert got.status == 2 and got.err.count("\n") == 1, args
+        assert got.err.startswith(f"hcsim: error: {said}"), got.err
+    assert not list((tmp_path / "empty").iterdir())
