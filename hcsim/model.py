@@ -324,6 +324,8 @@ class Jobs:
         refuse((full["tenant"] < 0) | (full["tenant"] >= len(names["tenants"])), "tenant", "a code into tenants")
         full["min_gpus"] = np.where(full["min_gpus"] > 0, full["min_gpus"], full["gpus"]).astype(np.int32)
         full["max_gpus"] = np.where(full["max_gpus"] > 0, full["max_gpus"], full["gpus"]).astype(np.int32)
+        elastic = full["max_gpus"] > full["min_gpus"]
+        refuse((full["gpu_milli"] < 1000) & elastic, "gpu_milli", "1000 for an elastic job")
         refuse((full["min_gpus"] > full["gpus"]) | (full["max_gpus"] < full["gpus"]), "min_gpus", "min <= gpus <= max")
         unique, first, count = np.unique(full["id"], return_index=True, return_counts=True)
         if len(unique) != n:

@@ -23,7 +23,7 @@ class Plan:
     ``first_fit`` and the rest see the plan so far. Hard rules are advisory here and authoritative at admission.
     """
 
-    __slots__ = ("_books", "_found", "_job", "_taken", "actions", "timers")
+    __slots__ = ("_books", "_first", "_found", "_job", "_taken", "actions", "timers")
 
     def __init__(self, books: Books) -> None:
         self._books = books
@@ -31,6 +31,7 @@ class Plan:
         self.timers: list[float] | None = None
         self._taken: set[int] = set()  # jobs that this plan has acted on
         self._job = -1  # the job that was searched for last ...
+        self._first = False  # ... whether by first fit over all its pools ...
         self._found: Allocation | None = None  # ... and what was found, good until capacity changes
 
     # -- looking -----------------------------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ class Plan:
         A gang larger than a node takes nodes that are entirely free, the remainder on the last. Nodes that are on come
         before rented nodes that are off. None when it fits nowhere.
         """
-        if job == self._job and pools is None:
+        if job == self._job and self._first and pools is None:
             return self._found
         return self._search(job, pools, best=False)
 
@@ -107,7 +108,8 @@ class Plan:
                     break
         if found is None:
             capacity.shut(scope, c, g if demands.milli[c] == 1000 and not capacity.track_host else 1)
-        self._job = job if pools is None and not best else -1
+        self._job = job
+        self._first = pools is None and not best
         self._found = found
         return found
 
@@ -150,7 +152,7 @@ class Plan:
         books = self._books
         if not 0 <= job < len(books.status) or books.status[job] != 1 or job in self._taken:  # WAITING
             self._illegal("place", job)
-        if where is not None and where is self._found:  # just searched for, so it is there
+        if where is not None and where is self._found and job == self._job:  # just searched for, so it is there
             held = True
         else:
             where = self._allocation(job, where)

@@ -35,8 +35,9 @@ class State:
         self._idle_due: dict[int, float] = {}
         self._moving: set[int] = set()  # draining jobs whose next claim is in books.claims already
         self._draining: dict[int, Allocation] = {}  # draining job -> GPUs that it still uses
-        self._waits: dict[int, int] = {}  # placed job -> how many nodes and drains its start waits for
-        self._waiters: dict[int, list[tuple[int, Allocation]]] = {}  # node, or -1 - draining job -> who waits for it
+        self._waits: dict[int, list[int]] = {}  # placed job -> [how many nodes and drains its start waits for]
+        #: Node, or -1 - draining job -> who waits for it, with their entries of _waits: one that was given up may stay.
+        self._waiters: dict[int, list[tuple[int, list[int]]]] = {}
         self._killed: set[int] = set()  # placed jobs whose node went down; the executor has yet to say LOST
         self._leased: set[int] = set()
         self._elastic = any(p.elastic for p in fleet.pools)
@@ -139,8 +140,8 @@ class State:
             self.books.progress_s[job] -= lost_s * self.books.rate(job, used)
             if self._elastic:
                 self._watch(used, t)
-        for waiter, allocation in self._waiters.pop(-1 - job, ()):
-            self._one_less(waiter, allocation)
+        for waiter, waits in self._waiters.pop(-1 - job, ()):
+            self._one_less(waiter, waits)
 
     def _lost(self, t: float, job: int, node: int, value: float, detail: float) -> None:
         self._credit(job, t, value)
@@ -184,8 +185,8 @@ class State:
         if books.node_state[node] == NodeState.DOWN:
             books.capacity.restore(node)
         books.node_state[node] = NodeState.UP
-        for job, allocation in self._waiters.pop(node, ()):
-            self._one_less(job, allocation)
+        for job, waits in self._waiters.pop(node, ()):
+            self._one_less(job, waits)
         self._watch(((node, 0, 0),), t)
 
     def _node_off(self, t: float, node: int, _: int, value: float, detail: float) -> None:
@@ -213,14 +214,14 @@ class State:
         if self.books.status[job] == Status.HELD:
             self._requeue(job, t)
 
-    def _one_less(self, job: int, allocation: Allocation) -> None:
+    def _one_less(self, job: int, waits: list[int]) -> None:
         """One thing fewer that a placed job waits for; at none it is handed to the executor."""
-        if self.books.claims.get(job) is not allocation or job not in self._waits or job in self._killed:
+        if self._waits.get(job) is not waits or job in self._killed:
             return
-        self._waits[job] -= 1
-        if not self._waits[job]:
+        waits[0] -= 1
+        if not waits[0]:
             del self._waits[job]
-            self.orders.append((_START, job, allocation, 0.0))
+            self.orders.append((_START, job, self.books.claims[job], 0.0))
 
     # -- plans -------------------------------------------------------------------------------------------------------
 
@@ -265,20 +266,20 @@ class State:
         books.claims[job] = allocation
         if books.ends is not None:
             books.note_end(job)
-        waits = 0
+        waits = [0]
         for node, mask, milli in allocation:
             rows.append((t, _PLACED, job, node, mask, milli))
             if books.node_state[node] != 1:  # UP
                 if books.node_state[node] == NodeState.OFF:
                     self._boot(node, rows)
-                waits += 1
-                self._waiters.setdefault(node, []).append((job, allocation))
-        if self._draining:
-            for other, used in self._draining.items():
-                if any(n == m and a & b for n, a, _ in allocation for m, b, _ in used):
-                    waits += 1
-                    self._waiters.setdefault(-1 - other, []).append((job, allocation))
-        if waits:
+                waits[0] += 1
+                self._waiters.setdefault(node, []).append((job, waits))
+        for other, used in self._draining.items():
+            # one that moves waits for its own drain, wherever it goes
+            if other == job or any(n == m and a & b for n, a, _ in allocation for m, b, _ in used):
+                waits[0] += 1
+                self._waiters.setdefault(-1 - other, []).append((job, waits))
+        if waits[0]:
             self._waits[job] = waits
         else:
             self.orders.append((_START, job, allocation, 0.0))
@@ -335,14 +336,6 @@ class State:
         self._drain(job, old, 1.0, 1.0, rows)
         self._moving.add(job)
         self._claim(job, target, rows)
-        # the drain is one of the things that the new start waits for, wherever the new place is
-        if self.orders[-1] == (_START, job, target, 0.0):
-            self.orders.pop()
-            self._waits[job] = 1
-            self._waiters.setdefault(-1 - job, []).append((job, target))
-        elif (job, target) not in self._waiters.get(-1 - job, ()):
-            self._waits[job] += 1
-            self._waiters.setdefault(-1 - job, []).append((job, target))
         return 0
 
     def _hold(self, action: Action, rows: list[Row]) -> int:

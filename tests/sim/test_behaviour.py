@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hcsim import Fleet, Jobs, Link, NodePool, Plan, Site, Strategy, View, on_change
+from hcsim import Fleet, InputError, Jobs, Link, NodePool, Plan, Site, Strategy, View, on_change
 from hcsim.actions import Verb
 from hcsim.constraints import Rule
 from hcsim.control import StrategyError, run
@@ -400,3 +400,38 @@ def test_jobs_that_share_a_gpu_run_at_once_and_never_above_the_whole() -> None:
     work = Jobs.build(arrival_s=[0.0] * 5, duration_s=[10.0] * 5, gpus=[1] * 5, gpu_milli=[500, 300, 200, 400, 1000])
     log = play(FirstFit(), owned(1, 2), work)
     assert starts(log) == {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.0, 4: 10.0}
+
+
+def test_a_job_that_shares_a_gpu_cannot_be_elastic() -> None:
+    with pytest.raises(InputError, match="row 1: gpu_milli is 500, expected 1000 for an elastic job"):
+        jobs((0.0, 1.0, 1), gpu_milli=[500], min_gpus=[1], max_gpus=[2])
+
+
+def test_what_was_found_for_one_job_is_checked_for_another() -> None:
+    @dataclass(frozen=True)
+    class Swap(Strategy):
+        def decide(self, view: View) -> Plan:
+            plan = view.plan()
+            if view.decision == 0:
+                assert not plan.place(1, plan.first_fit(0))  # job 1 asks for more CPUs than there are
+            return plan
+
+    log = play(Swap(), owned(1, 4, cpus_per_node=8.0), jobs((0.0, 1.0, 1), (0.0, 1.0, 1), cpus=[1.0, 16.0]))
+    assert refusals(log) == [(0.0, Verb.PLACE, 1, Rule.HOST)]
+
+
+def test_a_claim_given_up_while_nodes_boot_leaves_nothing_behind() -> None:
+    # a gang on two booting nodes is stopped and placed on the very same GPUs again: it starts when both are up
+    fleet = hybrid(boot_s=100.0)
+    where = ((1, 0b1111, 1000), (2, 0b1111, 1000))
+    acts = ((0.0, "place", 0, where), (10.0, "preempt", 0), (20.0, "place", 0, where))
+
+    def late(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(50.0)
+        world.fail(2)  # not up yet: nothing happens
+
+    log = play(script(*acts), fleet, jobs((0.0, 10.0, 8)), late)
+    assert story(log, "STARTED") == [(100.0, "STARTED", 0)]
+    acts = ((0.0, "provision", 1, 1), (50.0, "place", 0, where), (60.0, "preempt", 0), (70.0, "place", 0, where))
+    log = play(script(*acts), fleet, jobs((0.0, 10.0, 8)))
+    assert story(log, "NODE_UP", "STARTED") == [(100.0, "NODE_UP", 1), (150.0, "NODE_UP", 2), (150.0, "STARTED", 0)]
