@@ -10,6 +10,10 @@ export TORCH
 
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+comma := ,
+empty :=
+space := $(empty) $(empty)
+strategies = $(basename $(notdir $(wildcard conf/strategy/*.yaml)))
 stamp_core := $(VENV)/.hcsim-core
 stamp_dev := $(VENV)/.hcsim-dev
 inputs := pyproject.toml constraints.txt
@@ -43,8 +47,11 @@ bench-quick: $(stamp_dev)
 unit: $(stamp_dev)
 	$(bin)/python -m pytest tests --ignore=tests/bench -n $(JOBS) --benchmark-disable
 
-verify: ## what CI runs, in fresh environments
-	.ci/run
+verify: $(stamp_dev) ## the full measures, by hand: large benchmarks, all strategies on the Philly log (HCSIM_DATA)
+	HCSIM_BENCH=full $(bin)/python -m pytest tests/bench
+	$(bin)/hcsim run -m trace=philly strategy=$(subst $(space),$(comma),$(strategies)) hydra/launcher=joblib \
+		hydra.sweep.dir=runs/verify
+	$(bin)/hcsim compare runs/verify --baseline fifo
 
 # A torch that the chosen interpreter can already import is worth gigabytes: the environment then sees its packages.
 $(bin)/python:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import struct
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 DTYPE = np.dtype(
     [("time_s", "<f8"), ("kind", "u1"), ("subject", "<i4"), ("node", "<i4"), ("value", "<f8"), ("detail", "<f8")]
 )
+_PACK = struct.Struct("<dBiidd").pack
 CHUNK_ROWS = 1 << 12
 
 
@@ -31,7 +31,7 @@ class Log:
     """Event rows in the order in which they happened.
 
     ``rows`` is the open end: the control loop extends it with plain tuples and calls :meth:`flush` now and then. Whole
-    chunks of 65,536 rows are packed into :data:`DTYPE` arrays, fed to a running SHA-256 and, when ``path`` is given,
+    chunks of CHUNK_ROWS are packed into :data:`DTYPE` arrays, fed to a running SHA-256 and, when ``path`` is given,
     appended to a Parquet file under a temporary name that :meth:`close` renames. The hash covers the event rows and
     nothing else, so it is the same wherever and however the log is kept.
     """
@@ -51,14 +51,10 @@ class Log:
         """Pack whole chunks of ``rows``; with ``everything`` the remainder as well."""
         rows = self.rows
         while len(rows) >= CHUNK_ROWS or (everything and rows):
-            head = rows[:CHUNK_ROWS]
+            packed = b"".join([_PACK(*row) for row in rows[:CHUNK_ROWS]])  # the fastest way measured
             del rows[:CHUNK_ROWS]
-            packed = struct.pack(f"{6 * len(head)}d", *chain.from_iterable(head))  # the fastest way measured
-            wide = np.frombuffer(packed, dtype=np.float64).reshape(-1, 6)
-            chunk = np.empty(len(wide), DTYPE)
-            for i, name in enumerate(DTYPE.names or ()):
-                chunk[name] = wide[:, i]
-            self._sha.update(chunk.tobytes())
+            chunk = np.frombuffer(packed, DTYPE)
+            self._sha.update(packed)
             self._packed += len(chunk)
             self._chunks.append(chunk)
             if self._path is not None:

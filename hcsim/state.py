@@ -267,10 +267,11 @@ class State:
         if books.ends is not None:
             books.note_end(job)
         waits = [0]
+        state = books.node_state
         for node, mask, milli in allocation:
             rows.append((t, _PLACED, job, node, mask, milli))
-            if books.node_state[node] != 1:  # UP
-                if books.node_state[node] == NodeState.OFF:
+            if state[node] != 1:  # UP
+                if state[node] == NodeState.OFF:
                     self._boot(node, rows)
                 waits[0] += 1
                 self._waiters.setdefault(node, []).append((job, waits))

@@ -62,6 +62,16 @@ class LaneEnvironment(simpy.Environment):
                 t = queue[0][0]
             if t > until_s or t == inf:
                 return
+            if coming <= t and not queued and (not due or due[0][0] > t):  # the commonest instant, made short
+                self._now = t
+                i = self.arrived
+                self.arrived = later = i + 1
+                coming = arrival_s[later] if later < count else inf
+                if coming > t:
+                    self.rows = rows = [(t, _ARRIVED, i, -1, 0.0, 0.0)]
+                    yield t, rows
+                    continue
+                self.arrived, coming = i, t
             rows = self.rows = []
             if queued:
                 while queue and queue[0][0] <= t:

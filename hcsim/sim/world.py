@@ -99,9 +99,16 @@ class Simulation(LaneEnvironment):
         if do != 1:  # Do.START
             return self._orders[do](self, subject, allocation, value)
         self._where[subject] = allocation
-        if self._plain and subject not in self._saved_at:
+        if not self._plain or subject in self._saved_at:
+            return self._set_up(subject, allocation)
+        node, mask, _ = allocation[0]
+        if len(allocation) > 1 or POPCOUNT[mask] != self._gpus[subject]:
             return (self._begin(subject, allocation, self._now),)
-        return self._set_up(subject, allocation)
+        self._phase[subject] = _RUNNING  # _begin and _rate, written out for the common case
+        self._began_s[subject] = now = self._now
+        self._due_s[subject] = due = now + self._left[subject] / self._node_speed[node]
+        heappush(self.due, (due, subject))
+        return ((now, _STARTED, subject, node, 0.0, 0.0),)
 
     def wake_at(self, time_s: float) -> None:
         """Report a TIMER event at that time (now, if it has passed)."""
