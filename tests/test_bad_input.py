@@ -45,14 +45,14 @@ def summary(folder: Path) -> dict[str, Any]:
         pytest.param(
             "philly",
             PHILLY.replace("duration", "durations") + philly(),
-            "line 1: column 'duration' is missing; did you mean 'durations'?",
+            "row 1: column 'duration' is missing; did you mean 'durations'?",
             id="philly-column",
         ),
         pytest.param(
             "philly", PHILLY + philly() + philly(1, -5), "row 3: duration_s is -5.0, expected", id="philly-neg"
         ),
         pytest.param("philly", PHILLY + philly() + philly(1, "nan"), "row 3: duration_s is nan, exp", id="philly-nan"),
-        pytest.param("philly", PHILLY + philly() + philly(1, ""), "row 3: duration_s is nan, expected", id="philly-no"),
+        pytest.param("philly", PHILLY + philly() + philly(1, ""), "row 3: duration is empty, expected", id="philly-no"),
         pytest.param(
             "philly", PHILLY + philly() + philly(1, "x"), "row 3: duration is 'x', expected", id="philly-text"
         ),

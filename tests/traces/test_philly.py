@@ -56,12 +56,12 @@ def test_rows_are_sorted_and_keep_their_file_order_as_ids(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "not a CSV table"),
+        ("", "is empty"),
         (HEAD, "no rows"),
         (HEAD.replace("duration", "durations") + GOOD, "column 'duration' is missing; did you mean 'durations'?"),
         (HEAD + GOOD.replace("2951.0", "-5"), "row 3: duration_s is -5.0"),
         (HEAD + GOOD.replace("2951.0", "nan"), "row 3: duration_s is nan"),
-        (HEAD + GOOD.replace("2951.0", ""), "row 3: duration_s is nan"),
+        (HEAD + GOOD.replace("2951.0", ""), "row 3: duration is empty, expected a value"),
         (HEAD + GOOD.replace("2951.0", "long"), "row 3: duration is 'long', expected a number"),
         (HEAD + GOOD.replace("66.0,1,", "66.0,0,"), "row 2: gpus is 0"),
         (HEAD + GOOD.replace("66.0,1,", "66.0,1.5,"), "row 2: num_gpus is '1.5', expected a whole number"),

@@ -1,0 +1,260 @@
+"""Files as they are published, to columns: plain, gzip or xz; every defect named by file, row and column."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from hcsim.model import InputError, nearest
+
+#: A row longer than this is not a row of any table that we know.
+LONGEST_ROW_BYTES = 64 << 20
+#: Defects that an exception keeps; all are counted.
+MOST_DEFECTS = 1000
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One thing that is wrong with a file. ``row`` counts lines from 1, the header included; 0: the file as a whole."""
+
+    row: int
+    column: str
+    given: str
+    expected: str
+
+    def __str__(self) -> str:
+        if not self.row:
+            return f"{self.column} is {self.given}, expected {self.expected}"
+        return f"row {self.row}: {self.column} is {self.given}, expected {self.expected}"
+
+
+class Defective(InputError):
+    """A file with defects: the message shows the first, ``defects`` holds up to :data:`MOST_DEFECTS` of ``count``."""
+
+    def __init__(self, path: Path | str, defects: Sequence[Defect], count: int | None = None) -> None:
+        self.defects = tuple(defects[:MOST_DEFECTS])
+        self.count = len(defects) if count is None else count
+        more = f" ({self.count - 1:,} more defects)" if self.count > 1 else ""
+        super().__init__(f"{path}: {defects[0]}{more}")
+
+
+def locate(name: str, data_dir: str, path: str, default: str) -> Path:
+    """The file to read: ``path``, or ``default`` below the data folder.
+
+    Raises:
+        InputError: neither is given, or there is no such file.
+    """
+    if not path and not data_dir:
+        raise InputError(f"trace {name}: no data folder, set data_dir= or HCSIM_DATA, or trace.path=")
+    found = Path(path) if path else Path(data_dir) / default
+    if not found.is_file():
+        raise InputError(
+            f"{found}: cannot be read ({'is a folder' if found.is_dir() else 'No such file or directory'})"
+        )
+    return found
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes, decompressed when its first bytes say gzip or xz, whatever its name.
+
+    Raises:
+        InputError: it cannot be read, is empty, or is cut short.
+    """
+    try:
+        raw = path.read_bytes()
+        if raw[:2] == b"\x1f\x8b":
+            raw = gzip.decompress(raw)
+        elif raw[:6] == b"\xfd7zXZ\x00":
+            raw = lzma.decompress(raw)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"{path}: cannot be read ({why(error)})") from None
+    if not raw.strip():
+        raise InputError(f"{path}: is empty")
+    return raw
+
+
+def why(error: Exception) -> str:
+    """The reason of an error in a few words."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).strip().splitlines()[0][:160]
+
+
+def read_csv(
+    path: Path,
+    columns: Mapping[str, pa.DataType],
+    *,
+    delimiter: str = ",",
+    names: Sequence[str] | None = None,
+    optional: Sequence[str] = (),
+    nullable: Sequence[str] = (),
+    raw: bytes | None = None,
+) -> pa.Table:
+    """Columns of a delimited table, typed. Row k of the result is line k + 2 of the file (k + 1 without a header).
+
+    Args:
+        columns: what to read and as what (floats, integers, strings, timestamps); others are left.
+        names: the columns' names where the file has no header.
+        optional: columns that may be missing; they are then missing from the result.
+        nullable: columns whose cells may be empty (null).
+        raw: the bytes, when they have been read already.
+
+    Raises:
+        Defective: rows of another width, cells that are not what they should be, empty cells; all are listed.
+        InputError: the file cannot be read, or lacks a column.
+    """
+    data = read_bytes(path) if raw is None else raw
+    first = 1 if names else 2
+    parse = pacsv.ParseOptions(delimiter=delimiter)
+    read = pacsv.ReadOptions(column_names=names, block_size=_block(path, data))
+    try:
+        header = _header(path, data, delimiter) if names is None else list(names)
+        wanted = _wanted(path, columns, header, optional)
+        convert = pacsv.ConvertOptions(
+            column_types=dict(wanted), include_columns=list(wanted), strings_can_be_null=True, null_values=[""]
+        )
+        table = pacsv.read_csv(io.BytesIO(data), read, parse, convert)
+    except pa.ArrowInvalid as error:
+        raise _found(path, data, wanted, delimiter, names, first, nullable, error) from None
+    empty = [name for name in wanted if name not in nullable and table.column(name).null_count]
+    if empty:
+        raise _empty(path, table, empty, first)
+    if not table.num_rows:
+        raise InputError(f"{path}: no rows below the header")
+    return table
+
+
+def _block(path: Path, data: bytes) -> int:
+    """A block size that holds any row that may be one."""
+    longest = data.find(b"\n")
+    if len(data) > LONGEST_ROW_BYTES and (longest < 0 or longest > LONGEST_ROW_BYTES):
+        raise Defective(path, [Defect(1, "the line", f"longer than {LONGEST_ROW_BYTES >> 20} MiB", "a row of a table")])
+    return max(1 << 20, min(longest + 1, LONGEST_ROW_BYTES) * 2)
+
+
+def _header(path: Path, data: bytes, delimiter: str) -> list[str]:
+    line = data.split(b"\n", 1)[0].rstrip(b"\r")
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: row 1 is not UTF-8 text, expected a header") from None
+    import csv
+
+    return next(csv.reader([text], delimiter=delimiter), [])
+
+
+def _wanted(
+    path: Path, columns: Mapping[str, pa.DataType], header: list[str], optional: Sequence[str]
+) -> dict[str, pa.DataType]:
+    missing = [name for name in columns if name not in header and name not in optional]
+    if missing:
+        raise InputError(f"{path}: row 1: column '{missing[0]}' is missing; {nearest(missing[0], header)}")
+    twice = [name for name in columns if header.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: row 1: column '{twice[0]}' is there twice")
+    return {name: kind for name, kind in columns.items() if name in header}
+
+
+def _found(
+    path: Path,
+    data: bytes,
+    wanted: Mapping[str, pa.DataType],
+    delimiter: str,
+    names: Sequence[str] | None,
+    first: int,
+    nullable: Sequence[str],
+    error: Exception,
+) -> InputError:
+    """All that is wrong with a table that could not be read as it should: it is read again as text, and looked at."""
+    bad: list[Defect] = []
+
+    def crooked(row: pacsv.InvalidRow) -> str:
+        number = row.number if row.number is not None else 0
+        given = f"{row.actual_columns} cells"
+        bad.append(Defect(number, "the row", given, f"{row.expected_columns} cells"))
+        return "skip"
+
+    try:
+        table = pacsv.read_csv(
+            io.BytesIO(data),
+            pacsv.ReadOptions(column_names=names, block_size=_block(path, data), use_threads=False),
+            pacsv.ParseOptions(delimiter=delimiter, invalid_row_handler=crooked),
+            pacsv.ConvertOptions(
+                column_types=dict.fromkeys(wanted, pa.binary()), include_columns=list(wanted), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as again:
+        return InputError(f"{path}: not a table of {len(wanted)} columns ({why(again)})")
+    if bad:  # rows that follow a skipped one would be misnumbered: these first
+        return Defective(path, bad)
+    for name, kind in wanted.items():
+        bad += _unreadable(table.column(name), name, kind, first, name in nullable)
+    bad.sort(key=lambda defect: defect.row)
+    return Defective(path, bad) if bad else InputError(f"{path}: {why(error)}")
+
+
+def _unreadable(column: pa.ChunkedArray, name: str, kind: pa.DataType, first: int, nullable: bool) -> list[Defect]:
+    cells = column.combine_chunks()
+    expected = _EXPECTED.get(kind.id, str(kind)) if not pa.types.is_timestamp(kind) else "a time, YYYY-MM-DD HH:MM:SS"
+    out = []
+    for i in _suspects(cells, kind):
+        cell = cells[i].as_py()
+        if cell == b"" and nullable:
+            continue
+        try:
+            text = cell.decode()
+            if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+                continue
+            pc.cast(pa.array([text]), kind)
+        except (UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            out.append(Defect(first + i, name, _shown(cell), expected))
+    return out
+
+
+def _suspects(cells: Any, kind: pa.DataType) -> list[int]:
+    """Rows of the distinct cells that do not convert, found without a Python object per row."""
+    encoded = pc.dictionary_encode(cells)
+    wrong = []
+    for k, cell in enumerate(encoded.dictionary.to_pylist()):
+        try:
+            text = cell.decode()
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                pc.cast(pa.array([text]), kind)
+        except (UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            wrong.append(k)
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    rows: list[int] = np.flatnonzero(np.isin(codes, wrong)).tolist()
+    return rows
+
+
+_EXPECTED = {
+    pa.float64().id: "a number",
+    pa.int64().id: "a whole number",
+    pa.int32().id: "a whole number",
+    pa.string().id: "UTF-8 text",
+}
+
+
+def _shown(cell: bytes) -> str:
+    text = cell.decode("utf-8", "backslashreplace")
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return f"'{text if len(text) <= 40 else text[:37] + '...'}'"
+
+
+def _empty(path: Path, table: pa.Table, names: Sequence[str], first: int) -> Defective:
+    bad, count = [], 0
+    for name in names:
+        rows = np.flatnonzero(table.column(name).is_null().to_numpy(zero_copy_only=False))
+        count += len(rows)
+        bad += [Defect(first + int(i), name, "empty", "a value") for i in rows[:MOST_DEFECTS]]
+    return Defective(path, sorted(bad, key=lambda defect: defect.row), count)

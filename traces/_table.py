@@ -1,0 +1,189 @@
+"""What a source gives: columns of its kind's schema, checked; what was left out is counted, never silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from hcsim.model import Jobs
+from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
+from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate
+from hcsim.traces._schemas import schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Rows of a source that its table does not hold, and why. ``row`` is the first of them in the file."""
+
+    reason: str
+    count: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of one kind (see :mod:`hcsim.traces._schemas`).
+
+    Args:
+        frame: conforms to the schema of ``kind``.
+        source: the file or files, for messages.
+        rows: line of each row in its file, for messages.
+        dropped: what was left out.
+    """
+
+    kind: str
+    frame: pd.DataFrame
+    source: str
+    rows: npt.NDArray[np.int64]
+    dropped: tuple[Dropped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def told(self) -> str:
+        """What was left out, in words; empty when nothing was."""
+        return "; ".join(
+            f"{each.count:,} rows left out: {each.reason} (first: row {each.row})" for each in self.dropped
+        )
+
+
+def checked(
+    kind: str,
+    columns: dict[str, Any],
+    source: str,
+    rows: npt.NDArray[np.int64] | None = None,
+    dropped: tuple[Dropped, ...] = (),
+) -> Table:
+    """A table of columns that conform to the schema of its kind.
+
+    Args:
+        columns: arrays of equal length; those whose value is None are left out.
+        rows: line of each row in its file (default: from 2, below a header).
+
+    Raises:
+        Defective: cells that break the schema; all are listed with their rows.
+    """
+    import pandas as pd
+    from pandera.errors import SchemaErrors
+
+    frame = pd.DataFrame({name: column for name, column in columns.items() if column is not None})
+    for name, column in schema(kind).columns.items():
+        if name in frame and str(column.dtype) in ("float64", "int64") and str(frame[name].dtype) != str(column.dtype):
+            frame[name] = frame[name].astype(str(column.dtype))
+    line = np.arange(2, len(frame) + 2) if rows is None else rows
+    try:
+        schema(kind).validate(frame, lazy=True)
+    except SchemaErrors as error:
+        raise _defective(error.failure_cases, source, line) from None
+    return Table(kind, frame, source, line, dropped)
+
+
+def _defective(cases: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) -> Defective:
+    bad = []
+    for column, check, cell, index in cases[["column", "check", "failure_case", "index"]].itertuples(index=False):
+        row = 0 if index is None or index != index else int(line[int(index)])
+        expected = {"not_nullable": "a value", "field_uniqueness": "a value of its own"}.get(str(check), str(check))
+        bad.append(Defect(row, str(column or cell), str(cell), expected))
+    bad.sort(key=lambda defect: defect.row)
+    return Defective(source, bad[:MOST_DEFECTS], len(bad))
+
+
+def left_out(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], reason: str) -> tuple[Dropped, ...]:
+    """What a mask leaves out, as an entry for ``Table.dropped`` (none when it keeps all)."""
+    gone = np.flatnonzero(~keep)
+    return (Dropped(reason, len(gone), int(rows[gone[0]])),) if len(gone) else ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trace as it is published. Subclasses are frozen dataclasses and define :meth:`read`.
+
+    Args:
+        data_dir: the folder of data, which holds the source's file at its usual place.
+        path: the file itself, instead.
+    """
+
+    kind: ClassVar[str]
+
+    data_dir: str = ""
+    path: str = ""
+
+    def read(self) -> Table:
+        """The source's rows as columns of its kind.
+
+        Raises:
+            Defective, InputError: the file is missing or not what it should be; named by file, row and column.
+        """
+        raise NotImplementedError
+
+    def file(self, default: str) -> Path:
+        """``path``, or ``default`` below the data folder; InputError when neither is there."""
+        return locate(type(self).__module__.rpartition(".")[2], self.data_dir, self.path, default)
+
+
+@dataclass(frozen=True)
+class JobSource(Source):
+    """A source of jobs, as ``trace=`` of an experiment.
+
+    Args:
+        limit: only the first so many jobs by submission (0: all).
+        attributes: what the log does not say; checkpoints every 30 minutes by default.
+    """
+
+    kind = "jobs"
+
+    limit: int = 0
+    attributes: Attributes = NOTHING_ADDED
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", over(NOTHING_ADDED, self.attributes))
+
+    def jobs(self, seed: int) -> Jobs:
+        """The jobs. ``seed`` draws the attributes; the log's own columns do not depend on it.
+
+        Raises:
+            Defective, InputError: as :meth:`read`.
+        """
+        return to_jobs(self.read(), self.attributes, seed, self.limit)
+
+
+def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> Jobs:
+    """Jobs of a table, sorted by submission; what the table does not say is drawn. Text becomes codes."""
+    frame = table.frame
+    order = np.lexsort((frame["id"].to_numpy(), frame["arrival_s"].to_numpy()))[: limit or None]
+
+    def column(name: str) -> npt.NDArray[Any]:
+        return frame[name].to_numpy()[order]
+
+    arrival_s, duration_s, gpus = column("arrival_s"), column("duration_s"), column("gpus").astype(np.int32)
+    given = attributes.columns(seed, arrival_s, duration_s, gpus)
+    for name in ("gpu_milli", "cpus", "ram_bytes", "gpu_memory_bytes"):
+        if name in frame:
+            given[name] = column(name)
+    if "deadline_s" in frame:
+        given["deadline_s"] = np.where(np.isnan(column("deadline_s")), np.inf, column("deadline_s"))
+    if "user_estimate_s" in frame:
+        given["user_estimate_s"] = column("user_estimate_s")
+    for name, key in (("tenant", "tenants"), ("gpu_type", "gpu_types")):
+        if name in frame:
+            names, codes = np.unique(column(name).astype(str), return_inverse=True)
+            if name == "gpu_type" and len(names) and names[0] == "":
+                names, codes = names[1:], codes - 1  # no type asked for: any
+            given |= {name: codes.astype(np.int32), key: tuple(names.tolist())}
+    return Jobs.build(
+        source=table.source,
+        rows=table.rows[order],
+        id=column("id"),
+        arrival_s=arrival_s,
+        duration_s=duration_s,
+        gpus=gpus,
+        **given,
+    )
