@@ -11,6 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
+os.environ["HCSIM_CACHE"] = "off"  # tests neither fill nor trust the user's cache of traces
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib, and for the processes that tests start
 
 import pytest

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from hcsim.model import InputError, nearest
+from hcsim.traces._cache import note
 
 #: A row longer than this is not a row of any table that we know.
 LONGEST_ROW_BYTES = 64 << 20
@@ -71,6 +72,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         InputError: it cannot be read, is empty, or is cut short.
     """
+    note(path)
     try:
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
@@ -79,7 +81,7 @@ def read_bytes(path: Path) -> bytes:
             raw = lzma.decompress(raw)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: cannot be read ({why(error)})") from None
-    if not raw.strip():
+    if not raw[:256].strip() and not raw.strip():
         raise InputError(f"{path}: is empty")
     return raw
 
@@ -143,7 +145,8 @@ def _block(path: Path, data: bytes) -> int:
 
 
 def _header(path: Path, data: bytes, delimiter: str) -> list[str]:
-    line = data.split(b"\n", 1)[0].rstrip(b"\r")
+    end = data.find(b"\n")
+    line = data[: end if end >= 0 else len(data)].rstrip(b"\r")
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError:

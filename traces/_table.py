@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hcsim.model import Jobs
 from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
+from hcsim.traces._cache import cached
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate
 from hcsim.traces._schemas import schema
 
@@ -90,7 +91,7 @@ def _defective(cases: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) ->
     bad = []
     for column, check, cell, index in cases[["column", "check", "failure_case", "index"]].itertuples(index=False):
         row = 0 if index is None or index != index else int(line[int(index)])
-        expected = {"not_nullable": "a value", "field_uniqueness": "a value of its own"}.get(str(check), str(check))
+        expected = {"not_nullable": "a value"}.get(str(check), str(check))
         bad.append(Defect(row, str(column or cell), str(cell), expected))
     bad.sort(key=lambda defect: defect.row)
     return Defective(source, bad[:MOST_DEFECTS], len(bad))
@@ -124,6 +125,10 @@ class Source:
         """
         raise NotImplementedError
 
+    def table(self) -> Table:
+        """What :meth:`read` gives, kept as Parquet for the next time (see :mod:`hcsim.traces._cache`)."""
+        return cached(self)
+
     def file(self, default: str) -> Path:
         """``path``, or ``default`` below the data folder; InputError when neither is there."""
         return locate(type(self).__module__.rpartition(".")[2], self.data_dir, self.path, default)
@@ -152,7 +157,7 @@ class JobSource(Source):
         Raises:
             Defective, InputError: as :meth:`read`.
         """
-        return to_jobs(self.read(), self.attributes, seed, self.limit)
+        return to_jobs(self.table(), self.attributes, seed, self.limit)
 
 
 def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> Jobs:
