@@ -26,7 +26,7 @@ COMMANDS = {
     "run": "one run, or with -m a sweep: hcsim run [-m] [key=value ...]",
     "compare": "paired comparison of finished runs, a table and report.html: hcsim compare DIR ...",
     "strategies": "hcsim strategies list | check [NAME ...]",
-    "traces": "hcsim traces list | describe NAME [key=value ...]",
+    "traces": "hcsim traces list | describe NAME | validate PATH | convert NAME FILE | fetch NAME",
     "replay": "feed a run's log back in and compare: hcsim replay RUN",
     "explain": "the story of one job: hcsim explain RUN JOB",
     "demo": "six strategies, five seeds, a hybrid fleet, one page: hcsim demo [DIR]",

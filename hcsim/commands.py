@@ -28,10 +28,10 @@ def main(args: Sequence[str]) -> int:
         given = parser.parse_args(args[1:])
         return strategies(given.what, given.names)
     if args[0] == "traces":
-        parser.add_argument("what", choices=("list", "describe"))
-        parser.add_argument("names", nargs="*", metavar="NAME [key=value]")
-        given = parser.parse_args(args[1:])
-        return traces(given.what, given.names)
+        from hcsim import trace_commands
+
+        trace_commands.add_arguments(parser)
+        return trace_commands.main(parser.parse_args(args[1:]))
     if args[0] == "replay":
         parser.add_argument("run", metavar="RUN")
         return replay(Path(parser.parse_args(args[1:]).run))
@@ -101,31 +101,6 @@ def strategies(what: str, names: Sequence[str]) -> int:
     if what == "check":
         print(f"{len(names or known) - failed} of {len(names or known)} strategies pass")
     return 1 if failed else 0
-
-
-def traces(what: str, names: Sequence[str]) -> int:
-    """List the sources of jobs, or describe one."""
-    from hcsim.traces._catalog import available, describe
-
-    if what == "list":
-        for name, text in available().items():
-            print(f"{name:<10} {text}")
-        return 0
-    if not names:
-        raise InputError(f"traces describe: which one? {nearest('', list(available()))}")
-    from hcsim.cli import compose, part
-
-    config, _ = compose([f"trace={names[0]}", *names[1:]])
-    for key, value in describe(part(config, "trace").jobs(config.seed)).items():
-        shown = "  ".join(f"{k}: {_figure(v)}" for k, v in value.items()) if isinstance(value, dict) else _figure(value)
-        print(f"{key:<20} {shown}")
-    return 0
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _experiment(run: Path) -> Any:

@@ -219,7 +219,7 @@ def test_other_commands(tmp_path: Path) -> None:
         (["compare"], "the following arguments are required: DIR"),
         (["strategies", "chek"], "invalid choice: 'chek'"),
         (["strategies", "check", "fifi"], "no strategy 'fifi'; did you mean 'fifo'?"),
-        (["traces", "describe"], "which one?"),
+        (["traces", "describe"], "the following arguments are required: name"),
         (["traces", "describe", "twni"], "no trace 'twni'; did you mean 'twin'?"),
         (["traces", "describe", "twin", "trace.m=3"], "trace: no parameter 'm'"),
         (["replay", tmp_path], f"{tmp_path}: not a run folder, it has no config.yaml"),

@@ -83,16 +83,20 @@ def checked(
     try:
         schema(kind).validate(frame, lazy=True)
     except SchemaErrors as error:
-        raise _defective(error.failure_cases, source, line) from None
+        raise _defective(error.failure_cases, frame, source, line) from None
     return Table(kind, frame, source, line, dropped)
 
 
-def _defective(cases: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) -> Defective:
+def _defective(cases: pd.DataFrame, frame: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) -> Defective:
     bad = []
     for column, check, cell, index in cases[["column", "check", "failure_case", "index"]].itertuples(index=False):
-        row = 0 if index is None or index != index else int(line[int(index)])
+        row, given = 0, cell
+        if (
+            index is not None and index == index
+        ):  # the cases hold all columns' cells as one type: look up the cell itself
+            row, given = int(line[int(index)]), frame[column].iloc[int(index)]
         expected = {"not_nullable": "a value"}.get(str(check), str(check))
-        bad.append(Defect(row, str(column or cell), str(cell), expected))
+        bad.append(Defect(row, str(column or cell), str(given), expected))
     bad.sort(key=lambda defect: defect.row)
     return Defective(source, bad[:MOST_DEFECTS], len(bad))
 
