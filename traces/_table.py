@@ -14,6 +14,7 @@ from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
 from hcsim.traces._cache import cached
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate
 from hcsim.traces._schemas import schema
+from hcsim.traces._transform import changed, steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,15 +146,18 @@ class JobSource(Source):
     Args:
         limit: only the first so many jobs by submission (0: all).
         attributes: what the log does not say; checkpoints every 30 minutes by default.
+        steps: changes to the jobs, see :mod:`hcsim.traces._transform`.
     """
 
     kind = "jobs"
 
     limit: int = 0
     attributes: Attributes = NOTHING_ADDED
+    steps: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attributes", over(NOTHING_ADDED, self.attributes))
+        object.__setattr__(self, "steps", steps(self.steps))
 
     def jobs(self, seed: int) -> Jobs:
         """The jobs. ``seed`` draws the attributes; the log's own columns do not depend on it.
@@ -161,7 +165,7 @@ class JobSource(Source):
         Raises:
             Defective, InputError: as :meth:`read`.
         """
-        return to_jobs(self.table(), self.attributes, seed, self.limit)
+        return changed(to_jobs(self.table(), self.attributes, seed, self.limit), self.steps, seed)
 
 
 def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> Jobs:

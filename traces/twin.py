@@ -9,6 +9,7 @@ the months of the log. ``tests/traces/test_twin.py`` compares the twin with the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from hcsim.model import InputError, Jobs
 from hcsim.rng import stream, uniforms
 from hcsim.traces._attributes import Attributes, over
+from hcsim.traces._transform import changed, steps
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,6 +58,7 @@ class Twin:
         gpus: GPUs of the fleet to load.
         load: work offered per unit of capacity.
         attributes: shares of jobs with residency, datasets, deadlines; see :class:`Attributes`.
+        steps: changes to the jobs, see :mod:`hcsim.traces._transform`.
     """
 
     n: int = 5000
@@ -64,8 +67,10 @@ class Twin:
     max_gang: int = 64
     max_duration_s: float = 86400.0
     attributes: Attributes = DEFAULT
+    steps: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", steps(self.steps))
         object.__setattr__(self, "attributes", over(DEFAULT, self.attributes))
         for name in ("n", "gpus", "load", "max_gang", "max_duration_s"):
             if not getattr(self, name) > 0:
@@ -85,7 +90,7 @@ class Twin:
         tenant = np.searchsorted(
             np.cumsum(TENANT_SHARES)[:-1] / sum(TENANT_SHARES), uniforms(seed, stream("tenant"), batch), side="right"
         )
-        return Jobs.build(
+        drawn = Jobs.build(
             source=f"twin (seed {seed})",
             arrival_s=arrival,
             duration_s=duration,
@@ -94,6 +99,7 @@ class Twin:
             tenants=tuple(f"team{i + 1:02d}" for i in range(len(TENANT_SHARES))),
             **self.attributes.columns(seed, arrival, duration, gpus),
         )
+        return changed(drawn, self.steps, seed)
 
 
 def _run_times(gang: npt.NDArray[np.int64], u: Floats) -> Floats:
