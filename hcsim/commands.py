@@ -31,7 +31,12 @@ def main(args: Sequence[str]) -> int:
         from hcsim import trace_commands
 
         trace_commands.add_arguments(parser)
-        return trace_commands.main(parser.parse_args(args[1:]))
+        given, later = parser.parse_known_args(args[1:])
+        if any("=" not in each or each.startswith("-") for each in later) or (later and "overrides" not in given):
+            parser.error(f"unrecognized arguments: {' '.join(later)}")
+        if later:  # key=value may stand after an option
+            given.overrides += later
+        return trace_commands.main(given)
     if args[0] == "replay":
         parser.add_argument("run", metavar="RUN")
         return replay(Path(parser.parse_args(args[1:]).run))

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hcsim.model import InputError, Jobs, nearest
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The commands below ``hcsim traces``."""
     parser.description = "What traces there are, what one looks like, whether a file is sound, and how to get it."
-    commands = parser.add_subparsers(dest="what", required=True, metavar="list|describe|validate|convert|fetch")
+    commands = parser.add_subparsers(dest="what", required=True, metavar="list|describe|validate|convert|twin|fetch")
     listing = commands.add_parser("list", help="all sources")
     listing.add_argument("--kind", help="only sources of one kind")
     about = commands.add_parser("describe", help="a source in figures, and a plot: describe NAME [key=value ...]")
@@ -31,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     turn.add_argument("name", metavar="NAME|PATH")
     turn.add_argument("out", metavar="FILE")
     turn.add_argument("overrides", nargs="*", metavar="key=value")
+    fit = commands.add_parser("twin", help="fit a generator to a source of jobs: twin NAME FILE.json [key=value ...]")
+    fit.add_argument("name")
+    fit.add_argument("out", metavar="FILE.json")
+    fit.add_argument("overrides", nargs="*", metavar="key=value")
+    fit.add_argument("--quick", action="store_true", help="leave out what strategies make of it, the longest part")
     get = commands.add_parser(
         "fetch", help="download from where it is published, checked: fetch NAME ... [--to FOLDER]"
     )
@@ -50,6 +56,8 @@ def main(given: argparse.Namespace) -> int:
         return validate(Path(given.path), given.name)
     if given.what == "convert":
         return convert(given.name, Path(given.out), given.overrides)
+    if given.what == "twin":
+        return twin(given.name, Path(given.out), given.overrides, given.quick)
     return fetch(given.names, given.to, given.mirror, given.yes)
 
 
@@ -177,6 +185,48 @@ def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
     else:
         write_atomically(out, lambda path: frame.to_parquet(path, index=False))
     print(f"{len(table):,} rows of {table.kind} in {out}" + (f"; {table.told}" if table.dropped else ""))
+    return 0
+
+
+def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:
+    """Fit, write the table, and say how good five twins are."""
+    import json
+
+    from rich.console import Console
+
+    from hcsim.experiment import write_atomically
+    from hcsim.traces._fit import fit
+    from hcsim.traces._quality import agreement, distances, outcomes
+    from hcsim.traces.fitted import Fitted
+
+    jobs, _ = _subject(name, overrides)
+    if not isinstance(jobs, Jobs):
+        raise InputError(f"traces twin: {name} is not a source of jobs")
+    text = json.dumps(fit(jobs), indent=1) + "\n"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, lambda path: path.write_text(text))
+    print(f"{out}: {len(text):,} bytes fitted to {len(jobs):,} jobs; hcsim run trace=fitted trace.path={out}")
+    twins = [Fitted(path=str(out)).jobs(seed) for seed in range(1, 6)]
+    each = [distances(jobs, drawn) for drawn in twins]
+    for key in each[0]:
+        print(f"{key:<26} {sum(d[key] for d in each) / len(each):.3f}")
+    if quick:
+        return 0
+    console = Console(stderr=True)
+    with console.status("") if console.is_terminal else nullcontext() as status:
+
+        def told(name: str) -> None:
+            if status is not None:
+                status.update(f"five twins under {name}")
+
+        found = outcomes(jobs, twins, told)
+    print(f"{'strategy':<16} {'mean JCT (h)':>14} {'twins':>10} {'':>8} {'utilisation':>12} {'twins':>8}")
+    for row in found:
+        print(
+            f"{row.strategy:<16} {row.jct_mean_s / 3600:>14.2f} {row.twin_jct_mean_s / 3600:>10.2f}"
+            f" {row.jct_difference:>+8.1%} {row.utilization:>12.1%} {row.twin_utilization:>8.1%}"
+        )
+    print(f"order of the strategies by mean JCT: Kendall's tau {agreement(found):.2f}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -57,3 +58,8 @@ def refused(folder: Path, *args: object) -> str:
 def swf(job: int = 1, submit: float = 0, run: object = 60, procs: int = 4) -> str:
     """A line of an SWF file."""
     return f"{job} {submit} -1 {run} {procs} -1 -1 {procs} 100 -1 1 7 1 1 1 1 -1 -1\n"
+
+
+def heeds_interrupts() -> None:
+    """For a process that a test interrupts: one that was started in the background would ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,7 +17,7 @@ import pytest
 from hcsim import __version__
 from hcsim.cli import COMMANDS, choices
 from hcsim.log import Log
-from tests.shell import hcsim
+from tests.shell import hcsim, heeds_interrupts
 
 SUMMARY = """
 jobs_submitted jobs_finished jct_mean_s jct_p50_s jct_p99_s queue_delay_mean_s queue_delay_p99_s makespan_s
@@ -228,7 +228,9 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
 
     def start() -> subprocess.Popen[str]:
         to = subprocess.PIPE
-        begun = subprocess.Popen(args, cwd=tmp_path, stdout=to, stderr=to, text=True, start_new_session=True)
+        begun = subprocess.Popen(
+            args, cwd=tmp_path, stdout=to, stderr=to, text=True, start_new_session=True, preexec_fn=heeds_interrupts
+        )
         request.addfinalizer(lambda: begun.poll() is None and os.killpg(begun.pid, signal.SIGKILL))
         return begun
 

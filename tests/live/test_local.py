@@ -27,6 +27,7 @@ from hcsim.strategies.first_fit import FirstFit
 from hcsim.strategies.las import Las
 from hcsim.strategy import strategy_sha256
 from hcsim.testing import violation
+from tests.shell import heeds_interrupts
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -210,7 +211,11 @@ def test_no_worker_outlives_its_run(tmp_path: Path, how: signal.Signals) -> None
         "executor.time_scale=20",
     ]
     parent = subprocess.Popen(
-        [*command, f"hydra.run.dir={tmp_path / 'run'}"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [*command, f"hydra.run.dir={tmp_path / 'run'}"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=heeds_interrupts,
     )
     deadline = time.monotonic() + 60
     while not (workers := children(parent.pid)) and time.monotonic() < deadline:
