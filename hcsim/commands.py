@@ -61,19 +61,23 @@ def compare(folders: Sequence[str], baseline: str | None, out: Path) -> int:
 
     from hcsim import compare as comparing
     from hcsim.experiment import write_atomically
+    from hcsim.progress import Busy
     from hcsim.report import write_report
 
-    runs, left_out = comparing.load_runs(folders)
+    with Busy("reading runs"):
+        runs, left_out = comparing.load_runs(folders)
     for line in left_out:
         print(f"hcsim: left out: {line}", file=sys.stderr)
-    comparison = comparing.compare(runs, baseline)
+    with Busy("comparing"):
+        comparison = comparing.compare(runs, baseline)
     for line in comparison.notes:
         print(f"hcsim: note: {line}", file=sys.stderr)
     Console(width=None if sys.stdout.isatty() else 200).print(comparison.table())
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "comparison.csv", lambda path: comparison.frame.to_csv(path, index=False))
-    write_atomically(out / "comparison.md", lambda path: path.write_text(comparison.markdown()))
-    write_report(comparison, runs, out / "report.html")
+    with Busy("drawing the report"):
+        write_atomically(out / "comparison.csv", lambda path: comparison.frame.to_csv(path, index=False))
+        write_atomically(out / "comparison.md", lambda path: path.write_text(comparison.markdown()))
+        write_report(comparison, runs, out / "report.html")
     print(f"{out / 'report.html'}, {out / 'comparison.csv'}, {out / 'comparison.md'}")
     return 0
 
@@ -128,15 +132,17 @@ def _experiment(run: Path) -> Any:
 def replay(run: Path) -> int:
     """Replay a run's log through the control loop."""
     from hcsim.log import Log
+    from hcsim.progress import Busy
     from hcsim.replay import replay as again
 
     experiment = _experiment(run)
-    ready = experiment.prepare()
-    record = Log.read(run / "log.parquet")
     started = time.monotonic()
-    log = again(
-        record, ready.fleet, ready.jobs, experiment.strategy, experiment.perf, ready.estimate_s, experiment.seed
-    )
+    with Busy(f"replaying {run}"):
+        ready = experiment.prepare()
+        record = Log.read(run / "log.parquet")
+        log = again(
+            record, ready.fleet, ready.jobs, experiment.strategy, experiment.perf, ready.estimate_s, experiment.seed
+        )
     same = log.sha256 == record.sha256
     print(f"{len(log):,} rows replayed in {time.monotonic() - started:.1f} s, hash {log.sha256[:12]}")
     return 0 if same else 1

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.status import Status
 
 PATIENCE_S = 2.0
@@ -68,6 +69,46 @@ class Sweeping:
         self._end.set()
         if self._thread.is_alive():
             self._thread.join()
+
+
+class Busy:
+    """A status line for something that may take long, as a context manager; calling it changes the text."""
+
+    def __init__(self, text: str) -> None:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        self._text = text
+        self._status: Status | None = None
+        self._lock, self._ended = threading.Lock(), False
+        self._timer = threading.Timer(PATIENCE_S, self._show, [console])
+        self._timer.daemon = True
+        if console.is_terminal:
+            self._timer.start()
+
+    def _show(self, console: Console) -> None:
+        with self._lock:
+            if not self._ended:
+                self._status = console.status(self._text)
+                self._status.start()
+
+    def __call__(self, text: str) -> None:
+        with self._lock:
+            self._text = text
+            if self._status is not None:
+                self._status.update(text)
+
+    def __enter__(self) -> Busy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._ended = True
+            if self._status is not None:
+                self._status.stop()
 
 
 def told(summary: dict[str, Any], folder: Path) -> str:

@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from hcsim.model import InputError, Jobs, nearest
+from hcsim.progress import Busy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +80,8 @@ def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
     from hcsim.traces._catalog import describe as figures
     from hcsim.traces._catalog import describe_table
 
-    subject, left_out = _subject(name, overrides)
+    with Busy(f"reading {name}"):
+        subject, left_out = _subject(name, overrides)
     said = figures(subject) if isinstance(subject, Jobs) else describe_table(subject)
     if left_out:
         said["left out"] = left_out
@@ -88,7 +89,8 @@ def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
         shown = "  ".join(f"{k}: {_figure(v)}" for k, v in value.items()) if isinstance(value, dict) else _figure(value)
         print(f"{key:<20} {shown}")
     path = Path(plot) if plot else Path("runs") / "traces" / f"{name.replace(':', '_')}.png"
-    _draw(subject, path)
+    with Busy("drawing"):
+        _draw(subject, path)
     print(f"{'plot':<20} {path}")
     return 0
 
@@ -151,9 +153,10 @@ def validate(path: Path, name: str | None) -> int:
 
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    label, source = (name, make(name, {"path": str(path)})) if name else recognised(path)
     try:
-        table = source.read()
+        with Busy(f"reading {path}"):
+            label, source = (name, make(name, {"path": str(path)})) if name else recognised(path)
+            table = source.read()
     except Defective as error:
         for defect in error.defects:
             print(f"{path}: {defect}")
@@ -178,7 +181,8 @@ def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
         _, source = recognised(Path(name))
     else:
         source = make(name, {"data_dir": os.environ.get("HCSIM_DATA", ""), **given})
-    table = source.table()
+    with Busy(f"reading {name}"):
+        table = source.table()
     frame = table.frame
     if out.suffix == ".csv":
         write_atomically(out, lambda path: frame.to_csv(path, index=False))
@@ -191,8 +195,6 @@ def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
 def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:
     """Fit, write the table, and say how good five twins are."""
     import json
-
-    from rich.console import Console
 
     from hcsim.experiment import write_atomically
     from hcsim.traces._fit import fit
@@ -212,14 +214,8 @@ def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:
         print(f"{key:<26} {sum(d[key] for d in each) / len(each):.3f}")
     if quick:
         return 0
-    console = Console(stderr=True)
-    with console.status("") if console.is_terminal else nullcontext() as status:
-
-        def told(name: str) -> None:
-            if status is not None:
-                status.update(f"five twins under {name}")
-
-        found = outcomes(jobs, twins, told)
+    with Busy("five twins") as status:
+        found = outcomes(jobs, twins, lambda strategy: status(f"five twins under {strategy}"))
     print(f"{'strategy':<16} {'mean JCT (h)':>14} {'twins':>10} {'':>8} {'utilisation':>12} {'twins':>8}")
     for row in found:
         print(
