@@ -73,13 +73,14 @@ def recognised(path: Path) -> tuple[str, Source]:
     Raises:
         InputError: no source reads it; the message says why the nearest does not.
     """
-    best: tuple[int, str, Source] | None = None
+    best: tuple[tuple[bool, int], str, Source] | None = None
     for name, source in readers(path):
         try:
             source.read()
         except Defective as error:
-            if best is None or error.count < best[0]:
-                best = (error.count, name, source)
+            crooked = any(defect.column == "the row" for defect in error.defects)  # perhaps rows of something else
+            if best is None or (crooked, error.count) < best[0]:
+                best = ((crooked, error.count), name, source)
         except InputError:
             continue
         else:

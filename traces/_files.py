@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import lzma
 import zlib
 from collections.abc import Mapping, Sequence
@@ -134,6 +135,52 @@ def read_csv(
     if not table.num_rows:
         raise InputError(f"{path}: no rows below the header")
     return table
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file.
+
+    Raises:
+        InputError: it cannot be read, or is not JSON; the message names the line.
+    """
+    data = read_bytes(path)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({why(error)})") from None
+
+
+def read_json_lines(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
+    """Columns of a file with one JSON object a line. Row k of the result is line k + 1.
+
+    Raises:
+        Defective, InputError: a line that is no object, a key that is missing somewhere, a value of another type.
+    """
+    import pyarrow.json as pajson
+
+    data = read_bytes(path)
+    schema = pa.schema(list(columns.items()))
+    try:
+        options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+        table = pajson.read_json(io.BytesIO(data), pajson.ReadOptions(block_size=_block(path, data)), options)
+    except pa.ArrowInvalid as error:
+        raise _bad_line(path, data, columns) or InputError(f"{path}: not JSON lines ({why(error)})") from None
+    empty = [name for name in columns if table.column(name).null_count]
+    if empty:
+        raise _empty(path, table, empty, 1)
+    return table
+
+
+def _bad_line(path: Path, data: bytes, columns: Mapping[str, pa.DataType]) -> Defective | None:
+    """The lines that are not objects with these keys."""
+    bad = []
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            record = json.loads(line)
+            pa.Table.from_pylist([record], schema=pa.schema(list(columns.items())))
+        except (ValueError, RecursionError, TypeError, AttributeError, pa.ArrowException) as error:
+            bad.append(Defect(number, "the line", _shown(line), f"a JSON object ({why(error)})"))
+    return Defective(path, bad) if bad else None
 
 
 def _block(path: Path, data: bytes) -> int:

@@ -12,6 +12,8 @@ called ``arrival_s`` or ``start_s`` count from the first event of the source unl
 ``requests``
     ``arrival_s`` (may be missing: lengths only); ``prompt_tokens``, ``output_tokens`` (int64; 0 for image models).
     Optional: ``service_s``, ``model``, ``client``, ``hash_ids`` (list of int64, one per prefix block).
+``submissions``
+    Jobs without run times, for models of goodput: ``arrival_s``, ``model``, ``gpus`` asked for, ``batch``.
 ``load``
     Occupancy over time: ``time_s``, ``place``, ``gpus`` in use; optional ``capacity_gpus``, ``running_jobs``,
     ``pending_jobs``, ``rate_per_s``.
@@ -42,6 +44,7 @@ from typing import Any
 KINDS = (
     "jobs",
     "requests",
+    "submissions",
     "load",
     "availability",
     "prices",
@@ -116,6 +119,7 @@ def schema(kind: str) -> Any:
             "client": text(required=False),
             "hash_ids": Column(required=False),
         },
+        "submissions": {"arrival_s": seconds, "model": text(), "gpus": whole(1), "batch": whole(1)},
         "load": {
             "time_s": number(),
             "place": text(),

@@ -2,54 +2,38 @@
 
 from __future__ import annotations
 
-import gzip
-import logging
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
-from hcsim.model import InputError, Jobs
-from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
+from hcsim.model import InputError
+from hcsim.traces._files import Defect, Defective, read_bytes
+from hcsim.traces._table import JobSource, Table, checked, left_out
 
 FIELDS = (
     "job", "submit_s", "wait_s", "run_s", "processors", "cpu_s", "memory", "requested_processors", "requested_s",
     "requested_memory", "status", "user", "group", "application", "queue", "partition", "preceding_job", "think_s",
 )  # fmt: skip
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Swf:
-    """A log in SWF: 18 numbers a line, ``;`` starts a comment, -1 means unknown.
+class Swf(JobSource):
+    """A log in SWF: 18 numbers a line, ``;`` starts a comment, -1 means unknown. There is no default file.
 
     A job's gang is its allocated processors, else the requested ones; ``processors_per_gpu`` processors count as one
     device (rounded up). The requested time is the user's estimate. Jobs whose run time or processors are unknown (-1),
-    or that used none (0), cannot be replayed: they are dropped and counted in the log's ``dropped`` message, or refused
-    with ``on_unknown="error"``. Tenants are users.
-
-    Args:
-        path: the file, plain or gzip.
-        limit: only the first so many usable jobs (0: all).
+    or that used none (0), cannot be replayed: they are left out and counted, or refused with ``on_unknown="error"``.
+    Tenants are users.
     """
 
-    path: str = ""
-    data_dir: str = ""
     processors_per_gpu: int = 1
-    limit: int = 0
     on_unknown: str = "drop"
-    attributes: Attributes = NOTHING_ADDED
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "attributes", over(NOTHING_ADDED, self.attributes))
-
-    def jobs(self, seed: int) -> Jobs:
-        """The jobs; ``seed`` draws the attributes that the log does not hold.
-
-        Raises:
-            InputError: file missing, a line that is not 18 numbers, or a negative time other than -1; named by line.
-        """
+    def read(self) -> Table:
+        """The jobs in the file's order."""
         if not self.path:
             raise InputError("trace swf: no file, set trace.path=FILE.swf")
         if self.on_unknown not in ("drop", "error"):
@@ -60,65 +44,64 @@ class Swf:
         for name in ("submit_s", "run_s", "requested_s"):
             bad = np.flatnonzero((column[name] < 0) & (column[name] != -1) | ~np.isfinite(column[name]))
             if len(bad):
-                given = column[name][bad[0]]
-                raise InputError(f"{path}: line {lines[bad[0]]}: {name} is {given:g}, expected >= 0 (-1: unknown)")
+                found = [
+                    Defect(int(lines[i]), name, f"{column[name][i]:g}", "0 or more (-1: unknown)") for i in bad[:1000]
+                ]
+                raise Defective(path, found, len(bad))
         processors = np.where(column["processors"] > 0, column["processors"], column["requested_processors"])
         usable = (processors > 0) & (column["run_s"] >= 0) & (column["submit_s"] >= 0)
-        if not usable.all():
-            if self.on_unknown == "error":
-                raise InputError(f"{path}: line {lines[np.argmin(usable)]}: run time or processors unknown")
-            log.info("%s: dropped %d of %d jobs, run time or processors unknown", path, (~usable).sum(), len(usable))
-        rows = np.flatnonzero(usable)
-        rows = rows[np.argsort(column["submit_s"][rows], kind="stable")][: self.limit or None]
-        if not len(rows):
+        if not usable.all() and self.on_unknown == "error":
+            raise InputError(f"{path}: row {lines[np.argmin(usable)]}: run time or processors unknown")
+        if not usable.any():
             raise InputError(f"{path}: no job with a known run time and processors")
-        arrival = column["submit_s"][rows] - column["submit_s"][rows[0]]
-        duration = column["run_s"][rows]
-        gpus = np.ceil(processors[rows] / self.processors_per_gpu).astype(np.int32)
-        users, tenant = np.unique(column["user"][rows].astype(np.int64), return_inverse=True)
-        columns = self.attributes.columns(seed, arrival, duration, gpus)
-        asked = column["requested_s"][rows]
-        columns["user_estimate_s"] = np.where(asked > 0, asked, np.nan)
-        return Jobs.build(
-            source=str(path),
-            rows=np.array(lines)[rows],
-            id=column["job"][rows].astype(np.int64),
-            arrival_s=arrival,
-            duration_s=duration,
-            gpus=gpus,
-            tenant=tenant,
-            tenants=tuple(f"user{u}" for u in users.tolist()),
-            **columns,
+        asked = column["requested_s"][usable]
+        submitted = column["submit_s"][usable]
+        return checked(
+            "jobs",
+            {
+                "id": column["job"][usable].astype(np.int64),
+                "arrival_s": submitted - submitted.min(),
+                "duration_s": column["run_s"][usable],
+                "gpus": np.ceil(processors[usable] / self.processors_per_gpu).astype(np.int64),
+                "tenant": pd.Series(column["user"][usable].astype(np.int64)).map("user{}".format).astype("str"),
+                "user_estimate_s": np.where(asked > 0, asked, np.nan),
+            },
+            str(path),
+            lines[usable],
+            left_out(usable, lines, "run time or processors unknown"),
         )
 
 
-def _read(path: Path) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], list[int]]:
+def _read(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """The numbers of the file, shape (jobs, 18), and their line numbers."""
+    if not path.is_file():
+        raise InputError(f"{path}: cannot be read ({'is a folder' if path.is_dir() else 'No such file or directory'})")
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8", errors="strict")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be read ({why})") from None
-    rows, lines = [], []
-    for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip()
-        if not line or line.startswith(";"):
-            continue
-        cells = line.split()
-        if len(cells) != len(FIELDS):
-            raise InputError(f"{path}: line {number}: {len(cells)} fields, expected the 18 of SWF")
-        rows.append(cells)
-        lines.append(number)
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot be read ({error.reason})") from None
+    numbered = enumerate((line.strip() for line in text.split("\n")), 1)
+    rows = [(number, line.split()) for number, line in numbered if line and not line.startswith(";")]
     if not rows:
         raise InputError(f"{path}: no jobs")
+    bad = [
+        Defect(number, "the row", f"{len(cells)} fields", "the 18 of SWF") for number, cells in rows if len(cells) != 18
+    ]
+    if bad:
+        raise Defective(path, bad)
     try:
-        return np.array(rows, dtype=np.float64), lines
+        values = np.array([cells for _, cells in rows], dtype=np.float64)
     except ValueError:
-        for cells, number in zip(rows, lines, strict=True):
-            for name, cell in zip(FIELDS, cells, strict=True):
-                try:
-                    float(cell)
-                except ValueError:
-                    raise InputError(f"{path}: line {number}: {name} is '{cell}', expected a number") from None
-        raise
+        raise Defective(path, [bad for number, cells in rows for bad in _wrong(number, cells)]) from None
+    return values, np.array([number for number, _ in rows])
+
+
+def _wrong(number: int, cells: list[str]) -> list[Defect]:
+    """The cells of a line that are not numbers."""
+    out = []
+    for name, cell in zip(FIELDS, cells, strict=True):
+        try:
+            float(cell)
+        except ValueError:
+            out.append(Defect(number, name, f"'{cell}'", "a number"))
+    return out

@@ -24,7 +24,7 @@ def test_the_archives_logs(shared_traces: Path, name: str) -> None:
     with gzip.open(path, "rt") as file:
         rows = [[float(x) for x in row.split()] for row in file if not row.startswith(";") and row.strip()]
     usable = [r for r in rows if r[3] >= 0 and (r[4] > 0 or r[7] > 0)]
-    jobs = Swf(str(path)).jobs(0)
+    jobs = Swf(path=str(path)).jobs(0)
     assert len(jobs) == len(usable) > 18_000
     work = sum(r[3] * (r[4] if r[4] > 0 else r[7]) for r in usable)
     assert (jobs.duration_s * jobs.gpus).sum() == pytest.approx(work)
@@ -35,21 +35,21 @@ def test_unknown_values_are_dropped_or_refused(tmp_path: Path) -> None:
     path.write_text(
         "; comment\n" + line(1) + line(2, run=-1) + line(3, procs=-1, asked=8) + line(4, procs=-1, asked=-1)
     )
-    jobs = Swf(str(path)).jobs(0)
+    jobs = Swf(path=str(path)).jobs(0)
     assert jobs.id.tolist() == [1, 3]
     assert jobs.gpus.tolist() == [4, 8]
     assert jobs.user_estimate_s.tolist() == [100.0, 100.0]
-    with pytest.raises(InputError, match="line 3"):
-        Swf(str(path), on_unknown="error").jobs(0)
+    with pytest.raises(InputError, match="row 3"):
+        Swf(path=str(path), on_unknown="error").jobs(0)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (line(run=-5), "line 1: run_s is -5"),
-        ("not a trace\n", "line 1: 3 fields, expected the 18 of SWF"),
-        (line() + line(2).replace("60", "x"), "line 2: run_s is 'x'"),
-        (line(1) + line(1, submit=5), "id 1 is given twice"),
+        (line(run=-5), "row 1: run_s is -5"),
+        ("not a trace\n", "row 1: the row is 3 fields, expected the 18 of SWF"),
+        (line() + line(2).replace("60", "x"), "row 2: run_s is 'x'"),
+        (line(1) + line(1, submit=5), "row 2: id is 1, expected an id of its own"),
         ("; only comments\n", "no jobs"),
         (line(run=-1), "no job with a known run time"),
     ],
@@ -58,7 +58,7 @@ def test_bad_lines_are_named(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "bad.swf"
     path.write_text(text)
     with pytest.raises(InputError) as error:
-        Swf(str(path)).jobs(0)
+        Swf(path=str(path)).jobs(0)
     assert said in str(error.value) and str(path) in str(error.value)
 
 
@@ -66,4 +66,4 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"trace\.path"):
         Swf().jobs(0)
     with pytest.raises(InputError, match=r"none\.swf: cannot be read"):
-        Swf(str(tmp_path / "none.swf")).jobs(0)
+        Swf(path=str(tmp_path / "none.swf")).jobs(0)

@@ -1,0 +1,214 @@
+"""Job logs against their files, read a second way, and against bad copies."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcsim import InputError
+from hcsim.traces._table import Source
+from hcsim.traces.acme import Acme
+from hcsim.traces.chronus import Chronus
+from hcsim.traces.gaia import SAMPLES, Gaia
+from hcsim.traces.gavel import Gavel
+from hcsim.traces.helios_earth import HeliosEarth
+from hcsim.traces.itp import Itp
+from hcsim.traces.lucid_venus import LucidVenus
+from hcsim.traces.pollux import Pollux
+from hcsim.traces.shockwave import FILES, Shockwave
+from hcsim.traces.sia import Sia
+
+
+def cells(path: Path, delimiter: str = ",") -> Iterator[list[str]]:
+    """A file's rows, by the csv module."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        yield from csv.reader(file, delimiter=delimiter)
+
+
+def records(path: Path) -> list[dict[str, str]]:
+    head, *rows = cells(path)
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_gaia(shared_traces: Path, sample: str) -> None:
+    name, unit_s = SAMPLES[sample]
+    rows = records(shared_traces / "dl_jobs" / "gaia" / name)
+    frame = Gaia(str(shared_traces), sample=sample).read().frame
+    assert len(frame) == len(rows) == {"pai": 99_998, "mustang": 100_000, "azure": 99_988, "pai_1k": 1_000}[sample]
+    work = sum(float(r["length"]) * unit_s * int(r["cpus"]) for r in rows)
+    assert (frame["duration_s"] * frame["gpus"]).sum() == pytest.approx(work)
+    assert frame["arrival_s"].max() / 86400 <= 366
+    if sample != "pai_1k":
+        assert frame["arrival_s"].max() / 86400 > 300  # a year, which it would not be in seconds
+
+
+@pytest.mark.parametrize("cluster", ["01", "02", "03", "04", "05", "06", "07", "10"])
+def test_itp(shared_traces: Path, cluster: str) -> None:
+    rows = records(shared_traces / f"dl_jobs/elasticflow_itp/raw-traces/cluster{cluster}.csv")
+    frame = Itp(str(shared_traces), cluster=cluster).read().frame
+    assert len(frame) == len(rows)
+    assert frame["duration_s"].min() >= 600
+    assert frame["duration_s"].sum() == sum(float(r["duration"]) for r in rows)
+    assert frame["gpus"].between(1, 64).all()
+
+
+def test_itp_in_all_and_converted(shared_traces: Path) -> None:
+    clusters = ("01", "02", "03", "04", "05", "06", "07", "10")
+    assert sum(len(Itp(str(shared_traces), cluster=c).read()) for c in clusters) == 45_170
+    for cluster in ("195job", "01", "06", "10"):
+        name = cluster if cluster == "195job" else f"cluster{cluster}"
+        rows = records(shared_traces / f"dl_jobs/elasticflow_itp/elasticflow-traces/{name}.csv")
+        frame = Itp(str(shared_traces), cluster=cluster, converted=True).read().frame
+        assert len(frame) == len(rows)
+        assert (frame["deadline_s"] >= frame["arrival_s"]).all()
+        start = min(float(r["submission_time"]) for r in rows)
+        assert frame["deadline_s"].tolist() == [float(r["deadline"]) - start for r in rows]
+    with pytest.raises(InputError, match=r"trace\.cluster is 'x'"):
+        Itp(str(shared_traces), cluster="x").read()
+
+
+def test_acme(shared_traces: Path) -> None:
+    rows = records(shared_traces / "dl_jobs/acme/converted_kalos_trace.csv")
+    frame = Acme(str(shared_traces)).read().frame
+    assert len(frame) == len(rows) == 319
+    assert frame["gpus"].median() == 256 and frame["gpus"].max() == 1024
+    assert frame["duration_s"].tolist() == [float(r["num_iteration"]) * 0.5 for r in rows]
+    assert frame["arrival_s"].max() / 86400 == pytest.approx(90, abs=0.5)
+
+
+def test_chronus(shared_traces: Path) -> None:
+    rows = records(shared_traces / "dl_jobs/chronus/trace_job_Philly_SLO.csv.gz")
+    table = Chronus(str(shared_traces)).read()
+    assert len(rows) == 30_940
+    assert len(table) == sum(int(r["num_gpu"]) > 0 for r in rows)
+    assert [each.count for each in table.dropped] == [205]
+    assert "205 rows left out: asks for 0 GPUs" in table.told
+    first = next(i for i, r in enumerate(rows) if int(r["num_gpu"]) == 0)
+    assert table.dropped[0].row == first + 2
+    kept = [r for r in rows if int(r["num_gpu"])]
+    assert table.frame["duration_s"].sum() == sum(float(r["duration"]) for r in kept)
+
+
+@pytest.mark.parametrize("trace", ["small_test", "artifact_evaluation", "max_min_fairness", "minimize_makespan"])
+def test_gavel(shared_traces: Path, trace: str) -> None:
+    rows = list(cells(shared_traces / "dl_jobs" / "gavel" / f"{trace}.trace", "\t"))
+    with gzip.open(shared_traces / "gpu_profiles/gavel/simulation_throughputs.json.gz") as file:
+        known = json.load(file)["v100"]
+    table = Gavel(str(shared_traces), trace=trace).read()
+    assert len(table) + sum(d.count for d in table.dropped) == len(rows)
+    for _, job in table.frame.iterrows():
+        row = rows[job["id"]]
+        assert job["gpus"] == int(row[6]) and job["arrival_s"] == float(row[9])
+        assert job["duration_s"] == pytest.approx(float(row[5]) / known[str((row[0], int(row[6])))]["null"])
+
+
+def test_gavel_with_phillys_arrivals(shared_traces: Path) -> None:
+    for seed in ("11cb48", "6214e9", "ee9e8c"):
+        table = Gavel(str(shared_traces), trace=f"msr_seed=0/{seed}").read()
+        assert len(table) + table.dropped[0].count == 2000
+    with pytest.raises(InputError, match=r"trace\.gpu: no 'a100'"):
+        Gavel(str(shared_traces), gpu="a100").read()
+
+
+@pytest.mark.parametrize("size", FILES)
+def test_shockwave(shared_traces: Path, size: int) -> None:
+    rows = list(cells(shared_traces / "dl_jobs" / "shockwave" / FILES[size], "\t"))
+    frame = Shockwave(str(shared_traces), size=size).read().frame
+    assert len(frame) == len(rows) == size
+    assert frame["duration_s"].tolist() == [float(r[10]) for r in rows]
+    assert frame["arrival_s"].tolist() == [float(r[11]) for r in rows]
+    assert frame["gpus"].tolist() == [int(r[6]) for r in rows]
+
+
+def test_sia_and_pollux(shared_traces: Path) -> None:
+    count = {}
+    for path in sorted((shared_traces / "dl_jobs/sia_workloads").rglob("*.csv")):
+        workload = f"{path.parent.name}/{path.stem}"
+        frame = Sia(str(shared_traces), workload=workload).read().frame
+        assert len(frame) == len(records(path))
+        count.setdefault(path.parent.name, []).append(len(frame))
+    assert count == {"philly": [160] * 8, "newtrace": [960] * 5, "scale_8x": [1280] * 2}
+    for k in range(1, 9):
+        frame = Pollux(str(shared_traces), workload=k).read().frame
+        assert len(frame) == 160 and frame["arrival_s"].max() < 8 * 3600
+
+
+@pytest.mark.parametrize(("cluster", "gpus"), [("vc3sl", 64), ("vcSoL", 32), ("vc6YE", 208)])
+def test_helios_earth(shared_traces: Path, cluster: str, gpus: int) -> None:
+    frame = HeliosEarth(str(shared_traces), cluster=cluster).read().frame
+    rows = records(shared_traces / "dl_jobs/helios_earth" / cluster / "cluster_sequence_vc.csv.gz")
+    assert len(frame) == len(rows) == 44_640
+    assert (frame["capacity_gpus"] == gpus).all()
+    assert np.diff(frame["time_s"]).tolist() == [60.0] * 44_639
+    assert frame["gpus"].sum() == sum(float(r["running_gpu_num"]) for r in rows)
+
+
+def test_lucid_venus(shared_traces: Path) -> None:
+    frame = LucidVenus(str(shared_traces)).read().frame
+    assert len(frame) == 26_064
+    assert (frame["rate_per_s"] * 600).sum() == pytest.approx(125_214)
+    assert frame["gpus"].min() == 0
+
+
+def damaged(source: Path, folder: Path, how: str) -> Path:
+    """A bad copy of a file."""
+    with gzip.open(source, "rb") if source.suffix == ".gz" else source.open("rb") as file:
+        raw = file.read()
+    lines = raw.split(b"\n")
+    path = folder / f"{how}.csv"
+    if how == "truncated":
+        path.write_bytes(gzip.compress(raw)[:-100])
+    elif how == "semicolons":
+        path.write_bytes(raw.replace(b",", b";").replace(b"\t", b";"))
+    elif how == "nul":
+        path.write_bytes(
+            b"\n".join([*lines[:3], lines[3].replace(b",", b",\x00").replace(b"\t", b"\t\x00"), *lines[4:]])
+        )
+    elif how == "short":
+        path.write_bytes(b"\n".join([*lines[:3], lines[3][:8], *lines[4:]]))
+    elif how == "bom":
+        path.write_bytes(b"\xef\xbb\xbf" + raw)
+    else:
+        path.write_bytes(raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    return path
+
+
+CASES = [
+    (Gaia, "dl_jobs/gaia/pai-100k.csv.gz"),
+    (Itp, "dl_jobs/elasticflow_itp/raw-traces/cluster01.csv"),
+    (Acme, "dl_jobs/acme/converted_kalos_trace.csv"),
+    (Chronus, "dl_jobs/chronus/trace_job_Philly_SLO.csv.gz"),
+    (Sia, "dl_jobs/sia_workloads/philly/workload-1.csv"),
+    (HeliosEarth, "dl_jobs/helios_earth/vcSoL/cluster_sequence_vc.csv.gz"),
+    (LucidVenus, "dl_jobs/lucid_venus/cluster_throughput.csv.gz"),
+    (Shockwave, f"dl_jobs/shockwave/{FILES[120]}"),
+]
+
+
+@pytest.mark.parametrize("how", ["truncated", "semicolons", "nul", "short"])
+@pytest.mark.parametrize(("cls", "file"), CASES, ids=lambda x: getattr(x, "__name__", ""))
+def test_bad_copies_are_refused_in_one_line(
+    shared_traces: Path, tmp_path: Path, cls: type[Source], file: str, how: str
+) -> None:
+    path = damaged(shared_traces / file, tmp_path, how)
+    with pytest.raises(InputError) as error:
+        cls(path=str(path)).read()
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    if how in ("nul", "short"):
+        assert "row 4" in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["bom", "crlf"])
+@pytest.mark.parametrize(("cls", "file"), CASES[:-1], ids=lambda x: getattr(x, "__name__", ""))
+def test_byte_order_marks_and_crlf_change_nothing(
+    shared_traces: Path, tmp_path: Path, cls: type[Source], file: str, how: str
+) -> None:
+    good = cls(path=str(shared_traces / file)).read().frame
+    assert cls(path=str(damaged(shared_traces / file, tmp_path, how))).read().frame.equals(good)

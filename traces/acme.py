@@ -1,0 +1,40 @@
+"""Shanghai AI Lab's Acme (NSDI'24), cluster Kalos: 319 pretraining and tuning jobs, as a third party converted them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from hcsim.traces._files import read_csv
+from hcsim.traces._table import JobSource, Table, checked
+
+
+@dataclass(frozen=True)
+class Acme(JobSource):
+    """Completed jobs over 90 days, 1 to 1,024 GPUs each. The original log could not be had.
+
+    The run time is iterations × 0.5 s, as the conversion means it. Its networking and tensor columns are invented
+    constants and are left. CPUs are per GPU worker.
+    """
+
+    def read(self) -> Table:
+        """The jobs in the file's order."""
+        path = self.file("dl_jobs/acme/converted_kalos_trace.csv")
+        whole = ("job_id", "gpu_workers")
+        decimal = ("arrival_time", "num_iteration", "iteration_computing_time", "gpu_per_worker", "cpu_per_gpu_worker")
+        table = read_csv(path, dict.fromkeys(whole, pa.int64()) | dict.fromkeys(decimal, pa.float64()))
+        column = {name: table[name].to_numpy() for name in table.column_names}
+        return checked(
+            "jobs",
+            {
+                "id": column["job_id"],
+                "arrival_s": column["arrival_time"],
+                "duration_s": column["num_iteration"] * column["iteration_computing_time"],
+                "gpus": (column["gpu_workers"] * column["gpu_per_worker"]).astype(np.int64),
+                "cpus": column["gpu_workers"] * column["cpu_per_gpu_worker"],
+                "iterations": column["num_iteration"],
+            },
+            str(path),
+        )
