@@ -78,7 +78,9 @@ def recognised(path: Path) -> tuple[str, Source]:
         try:
             source.read()
         except Defective as error:
-            crooked = any(defect.column == "the row" for defect in error.defects)  # perhaps rows of something else
+            crooked = any(defect.column == "the row" for defect in error.defects)
+            if crooked and error.defects[0].row == 1:
+                continue  # rows of something else
             if best is None or (crooked, error.count) < best[0]:
                 best = ((crooked, error.count), name, source)
         except InputError:
