@@ -1,0 +1,96 @@
+"""Alibaba's openb cluster (FGD, ATC'23): 8,152 pods on 1,213 GPU nodes, most of which share a GPU; 149 days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from hcsim.model import InputError
+from hcsim.traces._files import read_csv
+from hcsim.traces._table import JobSource, Source, Table, checked, left_out
+
+FOLDER = "gpu_sharing/openb_2023"
+MIB = 1024.0**2
+
+
+@dataclass(frozen=True)
+class Openb(JobSource):
+    """Pods with a GPU that ran: from ``scheduled_time`` to ``deletion_time``, submitted at ``creation_time``.
+
+    Pods without a GPU and pods that were never scheduled are left out and counted. ``gpu_milli`` is of each GPU. CPUs
+    are cores, memory is MiB in the file; their status is the pod's phase, failed ones included. The authors' resampled
+    variants ``multigpu*`` hold no times, so they cannot be replayed.
+
+    Args:
+        variant: ``default``, ``cpu050``, ``cpu100``, ``gpushare20`` to ``80``, ``gpuspec05`` to ``25``.
+    """
+
+    variant: str = "default"
+
+    def read(self) -> Table:
+        """The pods in the file's order."""
+        if self.variant.startswith("multigpu"):
+            raise InputError(
+                f"trace.variant: '{self.variant}' holds no times, expected a variant with them, as default"
+            )
+        path = self.file(f"{FOLDER}/openb_pod_list_{self.variant}.csv")
+        whole = ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
+        times = ("creation_time", "deletion_time", "scheduled_time")
+        text = ("gpu_spec", "pod_phase")
+        kinds = dict.fromkeys(whole, pa.int64()) | dict.fromkeys(times, pa.float64()) | dict.fromkeys(text, pa.string())
+        table = read_csv(path, kinds, nullable=("scheduled_time", "gpu_spec"))
+        frame = table.to_pandas()
+        rows = np.arange(2, len(frame) + 2)
+        has_gpu = frame["num_gpu"].to_numpy() > 0
+        ran = frame["scheduled_time"].notna().to_numpy()
+        dropped = left_out(has_gpu, rows, "asks for no GPU") + left_out(ran | ~has_gpu, rows, "was never scheduled")
+        keep = has_gpu & ran
+        frame, rows = frame[keep].reset_index(drop=True), rows[keep]
+        return checked(
+            "jobs",
+            {
+                "id": rows - 2,
+                "arrival_s": frame["creation_time"].to_numpy(),
+                "duration_s": (frame["deletion_time"] - frame["scheduled_time"]).to_numpy(),
+                "gpus": frame["num_gpu"].to_numpy(),
+                "gpu_milli": frame["gpu_milli"].to_numpy(),
+                "cpus": frame["cpu_milli"].to_numpy() / 1000.0,
+                "ram_bytes": frame["memory_mib"].to_numpy() * MIB,
+                "gpu_type": frame["gpu_spec"].fillna(""),
+                "status": frame["pod_phase"],
+            },
+            str(path),
+            rows,
+            dropped,
+        )
+
+
+@dataclass(frozen=True)
+class OpenbNodes(Source):
+    """The machines: 1,213 with 6,212 GPUs of seven types; with ``cpu_nodes`` also 310 without.
+
+    Their CPUs are cores and their memory bytes here, thousandths and MiB in the file.
+    """
+
+    kind = "nodes"
+
+    cpu_nodes: bool = False
+
+    def read(self) -> Table:
+        """A row per machine."""
+        path = self.file(f"{FOLDER}/openb_node_list_{'all' if self.cpu_nodes else 'gpu'}_node.csv")
+        whole = ("cpu_milli", "memory_mib", "gpu")
+        table = read_csv(path, dict.fromkeys(whole, pa.int64()) | {"model": pa.string()}, nullable=("model",))
+        return checked(
+            "nodes",
+            {
+                "gpu": table["model"].to_pandas().fillna(""),
+                "gpus": table["gpu"].to_numpy(),
+                "cpus": table["cpu_milli"].to_numpy() / 1000.0,
+                "ram_bytes": table["memory_mib"].to_numpy() * MIB,
+                "nodes": np.ones(table.num_rows, np.int64),
+            },
+            str(path),
+        )
