@@ -125,7 +125,7 @@ def describe(jobs: Jobs) -> dict[str, Any]:
 def describe_table(table: Table) -> dict[str, Any]:
     """Figures of a table of any kind: rows, what was left out, span, and per column quantiles or distinct values."""
     frame = table.frame
-    out: dict[str, Any] = {"source": table.source, "kind": table.kind, "rows": len(frame)}
+    out: dict[str, Any] = {"file": table.source, "kind": table.kind, "rows": len(frame)}
     if table.dropped:
         out["left out"] = table.told
     for time in ("time_s", "arrival_s", "start_s"):

@@ -164,6 +164,8 @@ def read_json_lines(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
         options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         table = pajson.read_json(io.BytesIO(data), pajson.ReadOptions(block_size=_block(path, data)), options)
     except pa.ArrowInvalid as error:
+        if not data.lstrip().startswith(b"{"):
+            raise InputError(f"{path}: row 1 is not a JSON object, expected one on each line") from None
         raise _bad_line(path, data, columns) or InputError(f"{path}: not JSON lines ({why(error)})") from None
     empty = [name for name in columns if table.column(name).null_count]
     if empty:

@@ -103,17 +103,19 @@ class Servegen(Source):
         from scipy.special import gammaincinv
 
         k = shape if shape and np.isfinite(shape) else 1.0
-        times: npt.NDArray[np.float64] = np.zeros(0)
+        parts: list[npt.NDArray[np.float64]] = []
+        drawn, last = 0, float(start)
         more = int(rate * WINDOW_S * 1.2) + 20
-        while not len(times) or times[-1] < start + WINDOW_S:
-            number = np.arange(len(times), len(times) + more) + start * 100_000
+        while last < start + WINDOW_S:
+            number = np.arange(drawn, drawn + more) + start * 100_000
             u = uniforms(self.seed, stream("servegen gap"), entity, number)
             if pattern == "Weibull":
-                gaps = (-np.log1p(-u)) ** (1.0 / k) / gamma_function(1.0 + 1.0 / k)
+                gaps = np.asarray((-np.log1p(-u)) ** (1.0 / k) / gamma_function(1.0 + 1.0 / k), np.float64)
             else:
-                gaps = gammaincinv(k, u) / k
-            last = float(times[-1]) if len(times) else float(start)
-            times = np.append(times, last + np.cumsum(gaps / rate)).astype(np.float64)
+                gaps = np.asarray(gammaincinv(k, u) / k, np.float64)
+            parts.append(last + np.cumsum(gaps / rate))
+            drawn, last = drawn + more, float(parts[-1][-1])
+        times = np.concatenate(parts)
         return times[times < start + WINDOW_S]
 
 

@@ -1,0 +1,73 @@
+"""Bamboo's spot clusters (NSDI'23): nodes that came and went on EC2 for half a day, and counts on Google's cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from hcsim.model import InputError, nearest
+from hcsim.traces._files import read_csv
+from hcsim.traces._table import Source, Table, checked
+
+#: Name -> (file, place, GPU).
+TRACES = {
+    "p3": ("p3-trace.csv", "aws", "V100"),
+    "g4dn": ("g4dn-trace.csv", "aws", "T4"),
+    "gcp-v100": ("gcloud/v100x1-east1c.txt", "us-east1-c", "V100"),
+    "gcp-a100": ("gcloud/a100x1-east1b.txt", "us-east1-b", "A100"),
+}
+
+
+@dataclass(frozen=True)
+class Bamboo(Source):
+    """EC2 logs are ``ms,add|remove,node``; Google's are ``date, time, instances``, not in order of time: sorted here.
+
+    Args:
+        trace: ``p3``, ``g4dn``, ``gcp-v100`` or ``gcp-a100``; it also says the format of a file given by ``path``.
+    """
+
+    kind = "availability"
+
+    trace: str = "p3"
+
+    def read(self) -> Table:
+        """A row per event or observation: nodes there from then on. Times count from the first."""
+        if self.trace not in TRACES:
+            raise InputError(f"trace.trace: no trace '{self.trace}'; {nearest(self.trace, list(TRACES))}")
+        name, place, gpu = TRACES[self.trace]
+        path = self.file(f"spot/bamboo/{name}")
+        if place == "aws":
+            kinds = {"ms": pa.float64(), "event": pa.string()}
+            frame = read_csv(path, kinds, names=("ms", "event", "node")).to_pandas()
+            known = frame["event"].isin(["add", "remove"]).to_numpy()
+            if not known.all():
+                row = int(np.argmin(known)) + 1
+                raise InputError(
+                    f"{path}: row {row}: event is '{frame['event'].iloc[row - 1]}', expected add or remove"
+                )
+            time_s, nodes = (frame["ms"] - frame["ms"].min()) / 1e3, np.where(frame["event"] == "add", 1, -1).cumsum()
+            order = np.arange(len(frame))
+        else:
+            kinds = {"date": pa.string(), "time": pa.string(), "count": pa.float64()}
+            frame = read_csv(path, kinds, names=("date", "time", "count")).to_pandas()
+            when = pd.to_datetime(frame["date"].str.strip() + " " + frame["time"].str.strip(), errors="coerce")
+            if when.isna().any():
+                row = int(np.argmax(when.isna().to_numpy())) + 1
+                raise InputError(f"{path}: row {row}: date and time are no time, expected YYYY-MM-DD, HH:MM:SS")
+            seconds = pd.Series(when.to_numpy().astype("datetime64[s]").astype(np.int64))
+            order = np.argsort(seconds.to_numpy(), kind="stable")
+            time_s, nodes = (seconds - seconds.min())[order], frame["count"].to_numpy()[order]
+        return checked(
+            "availability",
+            {
+                "time_s": np.asarray(time_s, np.float64),
+                "place": np.full(len(frame), place),
+                "gpu": np.full(len(frame), gpu),
+                "nodes": nodes.astype(np.int64),
+            },
+            str(path),
+            order + 1,
+        )
