@@ -117,6 +117,7 @@ def read_csv(
         InputError: the file cannot be read, or lacks a column.
     """
     data = read_bytes(path) if raw is None else raw
+    data = data[3:] if data[:3] == b"\xef\xbb\xbf" else data
     first = 1 if names else 2
     parse = pacsv.ParseOptions(delimiter=delimiter)
     read = pacsv.ReadOptions(column_names=names, block_size=_block(path, data))
@@ -135,6 +136,29 @@ def read_csv(
     if not table.num_rows:
         raise InputError(f"{path}: no rows below the header")
     return table
+
+
+def seconds(path: Path, column: Any, rows: Any) -> Any:
+    """Times written as ISO 8601 as seconds since 1970, shape (rows,); without a zone they are taken as UTC.
+
+    Args:
+        column: a pandas series of text.
+        rows: the line of each.
+
+    Raises:
+        Defective: a cell is no time.
+    """
+    import pandas as pd
+
+    when = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
+    bad = np.flatnonzero(when.isna().to_numpy())
+    if len(bad):
+        shown = [
+            Defect(int(rows[i]), str(column.name), _shown(str(column.iloc[i]).encode()), "a time")
+            for i in bad[:MOST_DEFECTS]
+        ]
+        raise Defective(path, shown, len(bad))
+    return when.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64) / 1e3
 
 
 def read_json(path: Path) -> Any:
@@ -194,15 +218,21 @@ def _block(path: Path, data: bytes) -> int:
 
 
 def _header(path: Path, data: bytes, delimiter: str) -> list[str]:
-    end = data.find(b"\n")
-    line = data[: end if end >= 0 else len(data)].rstrip(b"\r")
+    begin = (
+        len(data) - len(data[:4096].lstrip(b"\r\n") + data[4096:]) if data[:1] in b"\r\n" else 0
+    )  # blank lines first
+    ends = [end for end in (data.find(b"\n", begin), data.find(b"\r", begin)) if end >= 0]
+    line = data[begin : min(ends, default=len(data))]
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path}: row 1 is not UTF-8 text, expected a header") from None
     import csv
 
-    return next(csv.reader([text], delimiter=delimiter), [])
+    try:
+        return next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise InputError(f"{path}: row 1 is no header ({why(error)})") from None
 
 
 def _wanted(
@@ -239,10 +269,11 @@ def _found(
     try:
         table = pacsv.read_csv(
             io.BytesIO(data),
-            pacsv.ReadOptions(column_names=names, block_size=_block(path, data), use_threads=False),
+            # as Latin-1, in which every byte is a character: what is no UTF-8 is looked for below
+            pacsv.ReadOptions(column_names=names, block_size=_block(path, data), use_threads=False, encoding="latin1"),
             pacsv.ParseOptions(delimiter=delimiter, invalid_row_handler=crooked),
             pacsv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.binary()), include_columns=list(wanted), strings_can_be_null=False
+                column_types=dict.fromkeys(wanted, pa.string()), include_columns=list(wanted), strings_can_be_null=False
             ),
         )
     except pa.ArrowInvalid as again:
@@ -260,7 +291,7 @@ def _unreadable(column: pa.ChunkedArray, name: str, kind: pa.DataType, first: in
     expected = _EXPECTED.get(kind.id, str(kind)) if not pa.types.is_timestamp(kind) else "a time, YYYY-MM-DD HH:MM:SS"
     out = []
     for i in _suspects(cells, kind):
-        cell = cells[i].as_py()
+        cell = cells[i].as_py().encode("latin1")
         if cell == b"" and nullable:
             continue
         try:
@@ -279,7 +310,7 @@ def _suspects(cells: Any, kind: pa.DataType) -> list[int]:
     wrong = []
     for k, cell in enumerate(encoded.dictionary.to_pylist()):
         try:
-            text = cell.decode()
+            text = cell.encode("latin1").decode()
             if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 pc.cast(pa.array([text]), kind)
         except (UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, seconds
 from hcsim.traces._table import Source, Table, checked, left_out
 
 #: Accelerators of the instance families that have some: type -> (GPU, count). Others have none.
@@ -40,17 +40,14 @@ class AwsPriceHistory(Source):
         text = ("place", "instance", "product", "time")
         kinds = dict.fromkeys(text, pa.string()) | {"usd_per_h": pa.float64()}
         table = read_csv(path, kinds, delimiter="\t", names=("place", "instance", "product", "usd_per_h", "time"))
-        import pandas as pd
-
         frame = table.to_pandas()
         rows = np.arange(1, len(frame) + 1)
         keep = (frame["product"] == self.product).to_numpy()
         frame = frame[keep].reset_index(drop=True)
-        when = pd.to_datetime(frame["time"], utc=True, format="ISO8601").dt.tz_localize(None)
         return checked(
             "prices",
             {
-                "time_s": when.to_numpy().astype("datetime64[s]").astype(np.int64),
+                "time_s": seconds(path, frame["time"], rows[keep]),
                 "provider": np.full(len(frame), "aws"),
                 "place": frame["place"],
                 "instance": frame["instance"],

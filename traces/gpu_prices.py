@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, seconds
 from hcsim.traces._table import Source, Table, checked, left_out
 
 
@@ -62,17 +62,14 @@ class AwsP5(Source):
         path = self.file("prices/aws_p5_daily/gpu_prices.csv")
         kinds = {"timestamp": pa.string(), "instance": pa.string(), "price_usd": pa.float64()}
         table = read_csv(path, kinds, nullable=("price_usd",))
-        import pandas as pd
-
         frame = table.to_pandas()
         rows = np.arange(2, len(frame) + 2)
         keep = frame["price_usd"].notna().to_numpy()
         frame = frame[keep].reset_index(drop=True)
-        when = pd.to_datetime(frame["timestamp"], format="ISO8601")
         return checked(
             "prices",
             {
-                "time_s": when.to_numpy().astype("datetime64[s]").astype(np.int64),
+                "time_s": seconds(path, frame["timestamp"], rows[keep]),
                 "provider": np.full(len(frame), "aws"),
                 "place": np.full(len(frame), ""),
                 "instance": frame["instance"],

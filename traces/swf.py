@@ -48,6 +48,11 @@ class Swf(JobSource):
                     Defect(int(lines[i]), name, f"{column[name][i]:g}", "0 or more (-1: unknown)") for i in bad[:1000]
                 ]
                 raise Defective(path, found, len(bad))
+        for name in ("job", "user", "processors", "requested_processors"):
+            bad = np.flatnonzero(~(np.abs(column[name]) < 2**53) | (column[name] != np.floor(column[name])))
+            if len(bad):
+                found = [Defect(int(lines[i]), name, f"{column[name][i]:g}", "a whole number") for i in bad[:1000]]
+                raise Defective(path, found, len(bad))
         processors = np.where(column["processors"] > 0, column["processors"], column["requested_processors"])
         usable = (processors > 0) & (column["run_s"] >= 0) & (column["submit_s"] >= 0)
         if not usable.all() and self.on_unknown == "error":
