@@ -26,7 +26,7 @@ class InputError(ValueError):
     """Bad input: one line that says where, what was given and what was expected. The command line exits with 2."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message.replace("\r", "\\r").replace("\n", "\\n"))  # what was given may hold any character
+        super().__init__(" ".join(message.splitlines()))  # what was given may hold any character
 
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
