@@ -138,6 +138,28 @@ def read_csv(
     return table
 
 
+def read_parquet(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
+    """Columns of a Parquet file, as these types.
+
+    Raises:
+        InputError: it is no Parquet file, lacks a column, or holds another type that does not convert.
+    """
+    import pyarrow.parquet as pq
+
+    note(path)
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: not a Parquet table ({why(error)})") from None
+    for name in columns:
+        if name not in table.column_names:
+            raise InputError(f"{path}: column '{name}' is missing; {nearest(name, table.column_names)}")
+    try:
+        return table.select(list(columns)).cast(pa.schema(list(columns.items())), safe=False)
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: holds other types of columns ({why(error)})") from None
+
+
 def seconds(path: Path, column: Any, rows: Any) -> Any:
     """Times written as ISO 8601 as seconds since 1970, shape (rows,); without a zone they are taken as UTC.
 

@@ -1,0 +1,73 @@
+"""Step times of seven models on AWS, Azure, DGX, RTX and Quadro nodes, as Sia (SOSP'23) measured them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from hcsim.model import InputError
+from hcsim.traces._files import read_csv
+from hcsim.traces._table import Source, Table, checked
+
+
+@dataclass(frozen=True)
+class ProfileSia(Source):
+    """Seconds per step and per synchronisation, at a local batch size and a placement.
+
+    A placement is GPUs per node, a digit a node (``44`` is two nodes of four); the scalability files give nodes and
+    replicas instead. ``gpu`` is the cluster's name in the file's.
+
+    Args:
+        model: bert, cifar10, deepspeech2, gpt_pmp, imagenet, ncf, yolov3.
+        table_name: the file: ``placements-`` or ``scalability-`` and the cluster.
+    """
+
+    kind = "profiles"
+
+    model: str = "imagenet"
+    table_name: str = "placements-aws"
+
+    def read(self) -> Table:
+        """Two rows per row of the file: step and synchronisation."""
+        path = self.file(f"gpu_profiles/sia/{self.model}/{self.table_name}.csv")
+        number = ("local_bsz", "step_time", "sync_time", "num_nodes", "num_replicas")
+        kinds = dict.fromkeys(number, pa.float64()) | {"placement": pa.string()}
+        optional = ("placement", "num_nodes", "num_replicas")
+        frame = read_csv(path, kinds, optional=optional).to_pandas()
+        if "placement" in frame:
+            gpus = frame["placement"].map(_gpus)
+            if gpus.isna().any():
+                row = int(np.argmax(gpus.isna().to_numpy()))
+                raise InputError(
+                    f"{path}: row {row + 2}: placement is '{frame['placement'].iloc[row]}', expected digits"
+                )
+            where = "placement " + frame["placement"]
+        elif "num_replicas" in frame and "num_nodes" in frame:
+            gpus, where = frame["num_replicas"], frame["num_nodes"].map("{:g} nodes".format)
+        else:
+            raise InputError(f"{path}: row 1: neither placement nor num_nodes and num_replicas")
+        setting = where + ", local batch " + frame["local_bsz"].map("{:g}".format)
+        both = [frame["step_time"], frame["sync_time"]]
+        n = len(frame)
+        return checked(
+            "profiles",
+            {
+                "model": np.full(2 * n, self.model),
+                "gpu": np.full(2 * n, path.stem.partition("-")[2] or "unknown"),
+                "gpus": np.tile(gpus.to_numpy(dtype=np.float64), 2),
+                "setting": pd.concat([setting, setting], ignore_index=True),
+                "metric": np.repeat(["step time", "synchronisation time"], n),
+                "value": pd.concat(both, ignore_index=True),
+                "unit": np.full(2 * n, "s"),
+            },
+            str(path),
+            np.tile(np.arange(2, n + 2), 2),
+        )
+
+
+def _gpus(placement: str) -> float:
+    """GPUs of a placement; NaN for what is none."""
+    return float(sum(int(digit) for digit in placement)) if placement.isdigit() else float("nan")

@@ -1,0 +1,75 @@
+"""SkyPilot's first price catalogues: AWS in four US regions (2021), Google's accelerators by zone (2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from hcsim.model import InputError, nearest
+from hcsim.traces._files import read_csv
+from hcsim.traces._table import Source, Table, checked, left_out
+
+DATES = {"aws": "2021-11-10", "gcp": "2022-06-24"}
+
+
+@dataclass(frozen=True)
+class SkypilotCatalog(Source):
+    """Google's prices are of the accelerators alone, without the machine. Offers without a price are left out, counted.
+
+    Args:
+        provider: ``aws`` (on demand) or ``gcp`` (on demand and spot).
+    """
+
+    kind = "prices"
+
+    provider: str = "gcp"
+
+    def read(self) -> Table:
+        """A row per offer and market."""
+        if self.provider not in DATES:
+            raise InputError(f"trace.provider: no provider '{self.provider}'; {nearest(self.provider, list(DATES))}")
+        name = "aws.csv.gz" if self.provider == "aws" else "gcp.csv"
+        path = self.file(f"prices/skypilot_catalog_2021_2022/{name}")
+        if self.provider == "aws":
+            text, number = ("InstanceType", "Region", "GpuName"), ("PricePerHour", "GpuCount")
+            kinds = dict.fromkeys(text, pa.string()) | dict.fromkeys(number, pa.float64())
+            frame = read_csv(path, kinds, nullable=("GpuName", "GpuCount", "PricePerHour")).to_pandas()
+            frame.columns = pd.Index(["instance", "place", "gpu", "usd_per_h", "gpus"])
+            frame["market"] = "on_demand"
+            rows = np.arange(2, len(frame) + 2)
+        else:
+            prices = ("AcceleratorCount", "Price", "SpotPrice")
+            kinds = {"AcceleratorName": pa.string(), "AvailabilityZone": pa.string()} | dict.fromkeys(
+                prices, pa.float64()
+            )
+            read = read_csv(path, kinds, nullable=prices).to_pandas()
+            read.columns = pd.Index(["gpu", "place", "gpus", "on_demand", "spot"])
+            read["instance"] = ""
+            line = np.arange(2, len(read) + 2)
+            frame = pd.concat(
+                [read.assign(market=market, usd_per_h=read[market]) for market in ("on_demand", "spot")],
+                ignore_index=True,
+            )
+            rows = np.concatenate([line, line])
+        keep = frame["usd_per_h"].notna().to_numpy()
+        frame = frame[keep].reset_index(drop=True)
+        when = np.datetime64(DATES[self.provider], "s").astype(np.int64)
+        return checked(
+            "prices",
+            {
+                "time_s": np.full(len(frame), when),
+                "provider": np.full(len(frame), self.provider),
+                "place": frame["place"],
+                "instance": frame["instance"].astype("str"),
+                "gpu": frame["gpu"].fillna(""),
+                "gpus": frame["gpus"].fillna(0.0),
+                "market": frame["market"].astype("str"),
+                "usd_per_h": frame["usd_per_h"],
+            },
+            str(path),
+            rows[keep],
+            left_out(keep, rows, "no price"),
+        )
