@@ -24,6 +24,7 @@ _SERIES = {
     "carbon": ("time_s", "g_per_kwh", "place"),
 }
 _SHARES = {
+    "advice": ("saving_share", "interruption_share"),
     "links": ("bytes_per_s", "rtt_s", "usd_per_gb"),
     "failures": ("start_s", "end_s"),
     "profiles": ("value",),

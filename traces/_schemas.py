@@ -21,8 +21,10 @@ called ``arrival_s`` or ``start_s`` count from the first event of the source unl
     Spot capacity: ``time_s``, ``place``, ``gpu``, ``nodes`` that could be had or were there (int64) from then on.
 ``prices``
     ``time_s`` (may be missing: undated catalogue), ``provider``, ``place``, ``instance``, ``gpu`` (empty: none),
-    ``gpus``, ``market`` (on_demand, spot, reserved), ``usd_per_h`` of the whole instance. Optional:
-    ``interruption_rate`` (upper end of the published band, per month).
+    ``gpus``, ``market`` (on_demand, spot, reserved), ``usd_per_h`` of the whole instance.
+``advice``
+    What a provider says of spot capacity: ``place``, ``instance``, ``saving_share`` below on demand,
+    ``interruption_share`` (upper end of the published band, per month).
 ``links``
     ``source``, ``target``; ``bytes_per_s``, ``rtt_s``, ``usd_per_gb`` (each may be missing). 1 GB is 1e9 bytes.
 ``carbon``
@@ -48,6 +50,7 @@ KINDS = (
     "load",
     "availability",
     "prices",
+    "advice",
     "links",
     "carbon",
     "failures",
@@ -139,7 +142,12 @@ def schema(kind: str) -> Any:
             "gpus": seconds,
             "market": text(among=MARKETS),
             "usd_per_h": number(least),
-            "interruption_rate": number(least, nullable=True, required=False),
+        },
+        "advice": {
+            "place": text(),
+            "instance": text(),
+            "saving_share": number(Check.le(1, error="at most 1")),  # below 0 where spot is dearer
+            "interruption_share": number(least, Check.le(1, error="at most 1")),
         },
         "links": {
             "source": text(),

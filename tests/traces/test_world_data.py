@@ -22,11 +22,15 @@ from hcsim.traces.gcp_pricing import GcpPricing
 from hcsim.traces.profile_gavel import FILES as GAVEL
 from hcsim.traces.profile_gavel import ProfileGavel
 from hcsim.traces.profile_lucid import ProfileLucid
+from hcsim.traces.profile_ml_energy import ProfileMlEnergy
 from hcsim.traces.profile_sia import ProfileSia
 from hcsim.traces.profile_splitwise import ProfileSplitwise
+from hcsim.traces.profile_vidur import ProfileVidur
 from hcsim.traces.profile_zeus import ProfileZeus
 from hcsim.traces.skypilot_catalog import SkypilotCatalog
+from hcsim.traces.spot_advisor import SpotAdvisor
 from hcsim.traces.spotlake_azure import SpotlakeAzure
+from hcsim.traces.training_on_a_dime import TrainingOnADime
 
 
 def records(path: Path) -> list[dict[str, str]]:
@@ -155,3 +159,43 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     for text in ("3", '"[]"', '"[{}]"', '"not json"'):
         path.write_text(text)
         assert "not a list of prices" in error(SpotlakeAzure(path=str(path)))
+
+
+def test_advice_and_a_dime(shared_traces: Path) -> None:
+    known = json.loads((shared_traces / "spot/aws_spot_advisor/spot-advisor-data.json").read_text())["spot_advisor"]
+    frame = SpotAdvisor(str(shared_traces)).read().frame
+    assert len(frame) == sum(len(systems["Linux"]) for systems in known.values()) == 14_962
+    assert frame["place"].nunique() == 33
+    p5 = frame[(frame["instance"] == "p5.48xlarge") & (frame["place"] == "us-east-1")]
+    given = known["us-east-1"]["Linux"]["p5.48xlarge"]
+    assert p5["saving_share"].tolist() == [given["s"] / 100]
+    empty = 0
+    for path in sorted((shared_traces / "spot/training_on_a_dime/aws/cost").glob("*/*.json")):
+        history = json.loads(path.read_text())["SpotPriceHistory"]
+        source = TrainingOnADime(str(shared_traces), region=path.parent.name, instance=path.stem)
+        if not history:
+            empty += 1
+            assert "its list of prices is empty" in error(source)
+            continue
+        frame = source.read().frame
+        assert len(frame) == len(history) and (np.diff(frame["time_s"]) >= 0).all()
+        assert frame["usd_per_h"].sum() == pytest.approx(sum(float(h["SpotPrice"]) for h in history))
+    assert empty == 4
+
+
+def test_serving_profiles(shared_traces: Path) -> None:
+    count = 0
+    for task in ("gpqa", "lm-arena-chat", "sourcegraph-fim"):
+        known = json.loads((shared_traces / f"gpu_profiles/ml_energy/{task}.json").read_text())["configurations"]
+        frame = ProfileMlEnergy(str(shared_traces), task=task).read().frame
+        assert len(frame) == 5 * len(known)
+        power = frame[frame["metric"] == "average power"]["value"].tolist()
+        assert power == [float(each["avg_power_watts"]) for each in known]
+        count += len(known)
+    assert count == 565
+    for path in sorted((shared_traces / "gpu_profiles/vidur/compute").rglob("mlp.csv*")):
+        gpu, *model = path.relative_to(shared_traces / "gpu_profiles/vidur/compute").parent.parts
+        frame = ProfileVidur(path=str(path), gpu=gpu, model="/".join(model)).read().frame
+        rows = records(path)
+        wanted = sum(float(r["time_stats.emb.mean"] or 0) for r in rows) / 1e3
+        assert frame[frame["metric"] == "emb"]["value"].sum() == pytest.approx(wanted)

@@ -1,0 +1,64 @@
+"""Vidur's measured times of LLM operators (MLSys'24): layers of seven models on A100, H100 and A40 by tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from hcsim.traces._files import read_bytes, read_csv
+from hcsim.traces._table import Source, Table, checked
+
+
+@dataclass(frozen=True)
+class ProfileVidur(Source):
+    """Mean times of the operators of one model on one GPU type. Times are milliseconds in the file; ``gpus`` is the
+    degree of tensor parallelism. Its attention tables could not be had.
+
+    Args:
+        gpu: ``a100``, ``h100`` or ``a40``.
+        model: as its folder is called.
+    """
+
+    kind = "profiles"
+
+    gpu: str = "h100"
+    model: str = "meta-llama/Llama-2-7b-hf"
+
+    def read(self) -> Table:
+        """A row per operator and row of the file."""
+        path = self.file(f"gpu_profiles/vidur/compute/{self.gpu}/{self.model}/mlp.csv")
+        raw = read_bytes(path)
+        header = raw.split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(",")
+        means = [name for name in header if name.startswith("time_stats.") and name.endswith(".mean")]
+        fixed = ("num_tokens", "num_tensor_parallel_workers")
+        frame = read_csv(path, dict.fromkeys((*fixed, *means), pa.float64()), nullable=means, raw=raw).to_pandas()
+        parts = [
+            pd.DataFrame(
+                {
+                    "gpus": frame["num_tensor_parallel_workers"],
+                    "setting": frame["num_tokens"].map("{:g} tokens".format),
+                    "metric": name.removeprefix("time_stats.").removesuffix(".mean"),
+                    "value": frame[name] / 1e3,
+                    "row": np.arange(2, len(frame) + 2),
+                }
+            )
+            for name in means
+        ]
+        every = pd.concat(parts, ignore_index=True).dropna(subset="value").reset_index(drop=True) if parts else frame
+        return checked(
+            "profiles",
+            {
+                "model": np.full(len(every), self.model),
+                "gpu": np.full(len(every), self.gpu.upper()),
+                "gpus": every["gpus"],
+                "setting": every["setting"],
+                "metric": every["metric"].astype("str"),
+                "value": every["value"],
+                "unit": np.full(len(every), "s"),
+            },
+            str(path),
+            every["row"].to_numpy(),
+        )
