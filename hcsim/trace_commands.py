@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     turn.add_argument("name", metavar="NAME|PATH")
     turn.add_argument("out", metavar="FILE")
     turn.add_argument("overrides", nargs="*", metavar="key=value")
-    fit = commands.add_parser("twin", help="fit a generator to a source of jobs: twin NAME FILE.json [key=value ...]")
+    fit = commands.add_parser(
+        "twin", help="fit a generator to a source of jobs or requests: twin NAME FILE.json [key=value ...]"
+    )
     fit.add_argument("name")
     fit.add_argument("out", metavar="FILE.json")
     fit.add_argument("overrides", nargs="*", metavar="key=value")
@@ -194,36 +196,62 @@ def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
 
 def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:
     """Fit, write the table, and say how good five twins are."""
-    import json
-
     from hcsim.experiment import write_atomically
-    from hcsim.traces._fit import fit
-    from hcsim.traces._quality import agreement, distances, outcomes
+    from hcsim.traces import _fit, _fit_requests
+    from hcsim.traces._quality import distances, request_distances
+    from hcsim.traces._twins import text
     from hcsim.traces.fitted import Fitted
+    from hcsim.traces.fitted_requests import FittedRequests
 
-    jobs, _ = _subject(name, overrides)
-    if not isinstance(jobs, Jobs):
-        raise InputError(f"traces twin: {name} is not a source of jobs")
-    text = json.dumps(fit(jobs), indent=1) + "\n"
+    with Busy(f"reading {name}"):
+        subject, _ = _subject(name, overrides)
+    if not isinstance(subject, Jobs) and subject.kind != "requests":
+        raise InputError(f"traces twin: {name} is a source of {subject.kind}, expected one of jobs or requests")
+    figures = _fit.fit(subject) if isinstance(subject, Jobs) else _fit_requests.fit(subject)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, lambda path: path.write_text(text))
-    print(f"{out}: {len(text):,} bytes fitted to {len(jobs):,} jobs; hcsim run trace=fitted trace.path={out}")
-    twins = [Fitted(path=str(out)).jobs(seed) for seed in range(1, 6)]
-    each = [distances(jobs, drawn) for drawn in twins]
-    for key in each[0]:
-        print(f"{key:<26} {sum(d[key] for d in each) / len(each):.3f}")
-    if quick:
+    write_atomically(out, lambda path: path.write_text(text(figures)))
+    use = f"hcsim run trace=fitted trace.path={out}" if isinstance(subject, Jobs) else "trace fitted_requests"
+    print(f"{out}: {out.stat().st_size:,} bytes fitted to {len(subject):,} {figures.kind}; {use}")
+    seeds = range(1, 6)
+    if not isinstance(subject, Jobs):
+        drawn = [FittedRequests(path=str(out), seed=seed).table().frame for seed in seeds]
+        _print_means([request_distances(subject.frame, each) for each in drawn])
         return 0
-    with Busy("five twins") as status:
-        found = outcomes(jobs, twins, lambda strategy: status(f"five twins under {strategy}"))
-    print(f"{'strategy':<16} {'mean JCT (h)':>14} {'twins':>10} {'':>8} {'utilisation':>12} {'twins':>8}")
-    for row in found:
-        print(
-            f"{row.strategy:<16} {row.jct_mean_s / 3600:>14.2f} {row.twin_jct_mean_s / 3600:>10.2f}"
-            f" {row.jct_difference:>+8.1%} {row.utilization:>12.1%} {row.twin_utilization:>8.1%}"
-        )
-    print(f"order of the strategies by mean JCT: Kendall's tau {agreement(found):.2f}")
+    twins = [Fitted(path=str(out)).jobs(seed) for seed in seeds]
+    _print_means([distances(subject, each) for each in twins])
+    if not quick:
+        _print_outcomes(subject, twins)
     return 0
+
+
+def _print_means(each: Sequence[dict[str, float]]) -> None:
+    for key in each[0]:
+        print(f"{key:<34} {sum(d[key] for d in each) / len(each):.3f}")
+
+
+def _print_outcomes(jobs: Jobs, twins: Sequence[Jobs]) -> None:
+    """What strategies make of the original and of its twins; a difference beyond 10 % is marked."""
+    from hcsim.traces._quality import agreement, fleet_for, outcomes
+
+    with Busy("twins") as status:
+        found = outcomes(jobs, twins, lambda strategy: status(f"{len(twins)} twins under {strategy}"))
+    print(f"on {fleet_for(jobs).name}; * more than 10 % off")
+    titles = ("strategy", "mean JCT (h)", "twins", "least-most", "", "utilisation", "twins")
+    print("{:<16} {:>14} {:>8} {:>17} {:>9} {:>12} {:>6}".format(*titles))
+    for row in found:
+        spread = f"{min(row.twin_jct_s) / 3600:.1f}-{max(row.twin_jct_s) / 3600:.1f}"
+        print(
+            f"{row.strategy:<16} {row.jct_mean_s / 3600:>14.2f} {row.twin_jct_mean_s / 3600:>8.2f} {spread:>17}"
+            f" {_marked(row.jct_difference)} {row.utilization:>12.1%} {row.twin_utilization:>6.1%}"
+            f" {_marked(row.utilization_difference)}"
+        )
+    tau = agreement(found)
+    said = "nothing waits in the original" if tau != tau else f"Kendall's tau {tau:.2f}"
+    print(f"order of the strategies by mean JCT: {said}")
+
+
+def _marked(difference: float) -> str:
+    return f"{difference:>+8.1%}{'*' if abs(difference) > 0.1 else ' '}"
 
 
 def fetch(names: Sequence[str], to: str | None, mirror: str | None, yes: bool) -> int:

@@ -1,10 +1,15 @@
-"""Fit a generator to jobs: a small table of figures from which trustworthy twins are drawn, and no row of the original.
+"""Fit a generator to jobs: a table of figures from which trustworthy twins are drawn, and no row of the original.
 
-What is fitted: submissions by hour of the week; how they swing from day to day and hour to hour (lognormal, with the
-correlation of successive days and hours); batches (jobs of one gang size that one tenant submits within
-:data:`BATCH_GAP_S` of each other): how large they are, whose, and of which gang size; run times by gang size (quantiles
-and the mean between each two), how alike they are within a batch, and how they go with its size. Not fitted: users
-within a tenant, and any trend over the trace other than by chance.
+Jobs are fitted by class: one gang size (rare ones with the next smaller), jobs that share a GPU by themselves. Of each
+class: in periods of six hours or more, each with at least :data:`LEAST_IN_PERIOD` of its jobs, how many jobs there were
+in each band of run time, and what work they brought; how large its batches are (jobs of one class that one tenant
+submits within :data:`BATCH_GAP_S` of each other) and whose; run times by band; shares of a GPU, CPUs and memory. Of all
+jobs: the rhythm of the week, how submissions swing from hour to hour (lognormal, with the correlation of successive
+hours), how alike run times are within a batch and how they go with its size. Not fitted: users within a tenant, and the
+order in which the jobs of a class and period come.
+
+Periods are what queues are made of: jobs drawn alike all over the trace bring the same work, but not in the same weeks,
+and wait for a small part of the time (docs/measures.md).
 """
 
 from __future__ import annotations
@@ -15,19 +20,26 @@ import numpy as np
 import numpy.typing as npt
 
 from hcsim.model import InputError, Jobs
+from hcsim.traces._quantiles import Floats, correlation, normal_scores, quantiles, shares
+from hcsim.traces._twins import JobClass, JobFigures
 
-Floats = npt.NDArray[np.float64]
-
-HOUR_S, DAY_S, WEEK_H = 3600.0, 86400.0, 168
+HOUR_S, WEEK_H = 3600.0, 168
+#: Periods are runs of this.
+STEP_S = 6 * HOUR_S
 BATCH_GAP_S = 60.0
-QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
-#: A gang size with fewer jobs than this shares the quantiles of the next smaller size.
+#: A gang size with fewer jobs than this shares the class of the next smaller size.
 LEAST_JOBS = 50
 LEAST_ROWS = 100
+#: Edges of the bands of run time: ten minutes, two hours, half a day, three days.
+BANDS_S = (600.0, 7200.0, 43200.0, 259200.0)
+#: A figure of fewer jobs than this would tell of one of them.
+LEAST_IN_PERIOD = 5
+#: Demands for CPUs and memory that fewer jobs than this have in common are not kept.
+LEAST_ALIKE = 5
 
 
-def fit(jobs: Jobs) -> dict[str, Any]:
-    """The figures of a trace, as JSON can hold them.
+def fit(jobs: Jobs) -> JobFigures:
+    """The figures of a trace.
 
     Raises:
         InputError: fewer than :data:`LEAST_ROWS` jobs, or none of any length.
@@ -36,77 +48,70 @@ def fit(jobs: Jobs) -> dict[str, Any]:
     span_s = float(jobs.arrival_s[-1] - jobs.arrival_s[0]) if n else 0.0
     if n < LEAST_ROWS or not span_s:
         raise InputError(f"{jobs.source}: {n} jobs over {span_s:g} s, expected at least {LEAST_ROWS} over some time")
-    batch = batches(jobs)
-    first = np.r_[True, np.diff(batch) > 0]
-    sizes = np.bincount(batch)
-    within = np.diff(jobs.arrival_s)[~first[1:]]
-    classes = _classes(jobs.gpus)
+    when = jobs.arrival_s - jobs.arrival_s[0]
+    classes = _classes(jobs)
+    order = np.lexsort((when, classes, jobs.tenant))
+    opens = np.r_[True, (np.diff(jobs.tenant[order]) != 0) | (np.diff(classes[order]) != 0)]
+    opens |= np.r_[True, np.diff(when[order]) > BATCH_GAP_S]
+    batch = np.empty(n, np.int64)
+    batch[order] = np.cumsum(opens) - 1
+    first = np.zeros(n, bool)
+    first[order[opens]] = True
+    size = np.bincount(batch)[batch]
     score = normal_scores(jobs.duration_s, classes)
-    gangs = np.unique(jobs.gpus)
-    lead = _classes(jobs.gpus[first])
-    return {
-        "kind": "jobs",
-        "jobs": n,
-        "span_s": span_s,
-        **arrivals(jobs.arrival_s[first], span_s),
-        "batch_sizes": {str(c): quantiles(sizes[lead == c].astype(np.float64)) for c in np.unique(lead).tolist()},
-        "batch_gap_s": quantiles(within if len(within) else np.zeros(1)),
-        "tenants": _shares(jobs.tenant[first], len(jobs.tenants)),
-        "gangs": gangs.tolist(),
-        "gang_of_batch": [
-            _shares(np.searchsorted(gangs, jobs.gpus[first & (jobs.tenant == t)]), len(gangs))
-            for t in range(len(jobs.tenants))
-        ],
-        "run_s": {str(c): quantiles(jobs.duration_s[classes == c]) for c in np.unique(classes).tolist()},
-        "run_alike": _correlation(score, first),
-        "run_by_batch_size": _by_size(score, sizes[batch], classes),
-        "gpu_milli": _shares_of(jobs.gpu_milli),
-    }
-
-
-def batches(jobs: Jobs) -> npt.NDArray[np.int64]:
-    """The batch of each job: one tenant's submissions of one gang size that follow each other at once."""
-    opens = (np.diff(jobs.arrival_s) > BATCH_GAP_S) | (np.diff(jobs.tenant) != 0) | (np.diff(jobs.gpus) != 0)
-    return np.cumsum(np.r_[True, opens]) - 1
-
-
-def arrivals(when_s: Floats, span_s: float) -> dict[str, Any]:
-    """Intensity by hour of the week and its swing by day and hour; overdispersion is what Poisson does not explain."""
-    hours = max(int(np.ceil(span_s / HOUR_S)), 1)
-    count = np.bincount(np.minimum(((when_s - when_s[0]) // HOUR_S).astype(int), hours - 1), minlength=hours).astype(
-        float
+    gap = np.diff(when[order])[~opens[1:]]
+    work = jobs.gpus * (jobs.gpu_milli / 1000.0) * jobs.duration_s
+    return JobFigures(
+        jobs=n,
+        span_s=span_s,
+        end_s=float((when + jobs.duration_s).max()),
+        **rhythm(when[first], span_s),
+        batch_gap_s=quantiles(gap if len(gap) else np.zeros(1)),
+        run_alike=max(correlation(score[order][1:][~opens[1:]], score[order][:-1][~opens[1:]]), 0.0),
+        run_by_batch_size=correlation(score, normal_scores(size, classes)),
+        tenants=len(jobs.tenants),
+        classes=tuple(
+            JobClass(
+                **_sizes(jobs.gpus[classes == c]),
+                **_periods(when[classes == c], jobs.duration_s[classes == c], work[classes == c], span_s),
+                batch_sizes=quantiles(size[first & (classes == c)]),
+                tenants=shares(jobs.tenant[first & (classes == c)], len(jobs.tenants)),
+                **_demands(jobs, classes == c),
+            )
+            for c in np.unique(classes)
+        ),
     )
-    week = _weekly(count)
-    expected = week[np.arange(hours) % WEEK_H]
-    days = -(-hours // 24)
-    by_day = _sums(count, days)
-    day_expected = _sums(expected, days)
-    day_sigma, day_rho = _swing(by_day, day_expected)
-    day_level = by_day / np.maximum(day_expected, 1e-12)
-    hour_expected = expected * day_level[np.arange(hours) // 24]
-    hour_sigma, hour_rho = _swing(count, hour_expected)
-    return {
-        "by_hour_of_week": np.round(week / week.mean(), 4).tolist(),
-        "day_sigma": day_sigma,
-        "day_rho": day_rho,
-        "hour_sigma": hour_sigma,
-        "hour_rho": hour_rho,
-    }
 
 
-def _sums(by_hour: Floats, days: int) -> Floats:
-    return np.bincount(np.arange(len(by_hour)) // 24, weights=by_hour, minlength=days).astype(np.float64)
+def _classes(jobs: Jobs) -> npt.NDArray[np.int64]:
+    """Of each job the gang size that names its class; 0 for jobs that share a GPU."""
+    return _merged(np.where(jobs.gpu_milli < 1000, 0, jobs.gpus).astype(np.int64))
 
 
-def _weekly(count: Floats) -> Floats:
-    """Mean count by hour of the week, shrunk to the product of day and hour where few weeks are there."""
-    hour = np.arange(len(count))
-    mean = count.mean()
+def _merged(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Values with too few jobs become the next smaller one that is there, the first ones the next larger."""
+    sizes, counts = np.unique(values, return_counts=True)
+    mine, last = [], int(sizes[np.argmax(counts >= LEAST_JOBS)])
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        last = size if count >= LEAST_JOBS else last
+        mine.append(last)
+    return np.array(mine)[np.searchsorted(sizes, values)]
+
+
+def rhythm(when_s: Floats, span_s: float) -> dict[str, Any]:
+    """Submissions by hour of the week, and the swing by hour that neither it nor a step's level explains."""
+    hours = max(int(np.ceil(span_s / HOUR_S)), 1)
+    count = np.bincount(np.minimum((when_s // HOUR_S).astype(int), hours - 1), minlength=hours).astype(np.float64)
+    hour, mean = np.arange(hours), count.mean()
+    # the product of day and hour: few traces are long enough for 168 means
     by_hour = np.array([count[hour % 24 == h].mean() if (hour % 24 == h).any() else mean for h in range(24)]) / mean
-    day = hour // 24 % 7
-    by_day = np.array([count[day == d].mean() if (day == d).any() else mean for d in range(7)]) / mean
-    week: Floats = np.maximum(mean * np.outer(by_day, by_hour).ravel(), 1e-9)
-    return week
+    by_day = np.array([count[hour // 24 % 7 == d].mean() if (hour // 24 % 7 == d).any() else mean for d in range(7)])
+    week = np.maximum(np.outer(by_day, by_hour).ravel(), 1e-9)
+    expected = week[hour % WEEK_H]
+    step = (hour * HOUR_S // STEP_S).astype(int)
+    level = np.bincount(step, weights=count) / np.bincount(step, weights=expected)
+    sigma, rho = _swing(count, expected * level[step])
+    return {"by_hour_of_week": np.round(week / week.mean(), 4).tolist(), "hour_sigma": sigma, "hour_rho": rho}
 
 
 def _swing(count: Floats, expected: Floats) -> tuple[float, float]:
@@ -124,73 +129,48 @@ def _swing(count: Floats, expected: Floats) -> tuple[float, float]:
     lagged = float((centred[1:] * centred[:-1]).sum() / np.sqrt(weight[1:] * weight[:-1]).sum())
     sigma2 = np.log1p(variance / mean**2)
     rho = np.log1p(max(lagged, 0.0) / mean**2) / sigma2
-    return float(np.sqrt(sigma2)), float(np.clip(rho, 0.0, 0.99))
+    return round(float(np.sqrt(sigma2)), 4), round(float(np.clip(rho, 0.0, 0.99)), 4)
 
 
-def _classes(gpus: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """The gang size whose run times a job's are drawn from: its own, or a smaller one that has jobs enough."""
-    sizes, counts = np.unique(gpus, return_counts=True)
-    mine, last = {}, int(sizes[0])
-    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        last = size if count >= LEAST_JOBS else last
-        mine[size] = last
-    return np.array([mine[size] for size in sizes.tolist()])[np.searchsorted(sizes, gpus)]
-
-
-def run_class(gangs: npt.NDArray[Any], known: list[int]) -> npt.NDArray[np.int64]:
-    """For each gang size the largest class that is not larger, else the smallest."""
-    classes = np.array(sorted(known))
-    return classes[np.maximum(np.searchsorted(classes, gangs, side="right") - 1, 0)]
-
-
-def quantiles(values: Floats) -> dict[str, list[float]]:
-    """Quantiles, and the mean between each two of them."""
-    x = np.sort(values)
-    edges = np.unique(np.round(np.array(QUANTILES) * len(x)).astype(int))
-    edges = edges[(edges > 0) & (edges < len(x))]
-    parts = np.split(x, edges)
-    ends = [*(float(part[0]) for part in parts), float(x[-1])]
+def _periods(when_s: Floats, run_s: Floats, work_s: Floats, span_s: float) -> dict[str, Any]:
+    """Periods, which are runs of steps with enough jobs (a short rest joins the last): their steps, jobs by band of run
+    time and GPU-hours; and the run times of each band."""
+    steps = int(span_s // STEP_S) + 1
+    step = np.minimum((when_s // STEP_S).astype(int), steps - 1)
+    count = np.bincount(step, minlength=steps)
+    left = np.r_[np.cumsum(count[::-1])[::-1], 0]
+    last: list[int] = []
+    have = 0
+    for i in range(steps):
+        have += count[i]
+        if have >= LEAST_IN_PERIOD and left[i + 1] >= LEAST_IN_PERIOD:
+            last, have = [*last, i], 0
+    last = [*last, steps - 1]
+    period = np.searchsorted(last, step)
+    band = _merged(np.digitize(run_s, BANDS_S))
+    known, codes = np.unique(band, return_inverse=True)
+    jobs = np.bincount(period * len(known) + codes, minlength=len(last) * len(known)).reshape(len(last), len(known))
     return {
-        "share": [len(part) / len(x) for part in parts],
-        "edge": [round(v, 3) for v in ends],
-        "mean": [round(float(part.mean()), 3) for part in parts],
+        "period_steps": np.diff(np.r_[-1, last]).tolist(),
+        "period_jobs": jobs.tolist(),
+        "period_gpu_h": np.round(np.bincount(period, weights=work_s, minlength=len(last)) / HOUR_S, 2).tolist(),
+        "run_s": [quantiles(run_s[band == b]) for b in known],
     }
 
 
-def _shares(codes: npt.NDArray[Any], count: int) -> list[float]:
-    if not len(codes):
-        return [1.0 / count] * count
-    shares = np.bincount(codes, minlength=count) / len(codes)
-    return [round(float(s), 6) for s in shares]
+def _sizes(gpus: npt.NDArray[Any]) -> dict[str, Any]:
+    sizes, codes = np.unique(gpus, return_inverse=True)
+    return {"gpus": sizes.tolist(), "gpus_share": shares(codes, len(sizes))}
 
 
-def _shares_of(values: npt.NDArray[Any]) -> dict[str, float]:
-    found, counts = np.unique(values, return_counts=True)
-    return {str(v): round(c / len(values), 6) for v, c in zip(found.tolist(), counts.tolist(), strict=True)}
-
-
-def normal_scores(values: npt.NDArray[Any], classes: npt.NDArray[np.int64]) -> Floats:
-    """Normal scores of values among those of one class, of mean 0 and variance 1 in each (0 where all are equal)."""
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
-
-    out = np.empty(len(values))
-    for c in np.unique(classes):
-        mine = classes == c
-        raw = ndtri((rankdata(values[mine]) - 0.5) / mine.sum())
-        out[mine] = (raw - raw.mean()) / (raw.std() or 1.0)  # ties shrink them
-    return out
-
-
-def _by_size(score: Floats, size: npt.NDArray[Any], classes: npt.NDArray[np.int64]) -> float:
-    """Correlation of a job's run time with how many jobs its batch has, both as scores among jobs of its class."""
-    size_score = normal_scores(size, classes)
-    return float(np.corrcoef(score, size_score)[0, 1]) if size_score.any() else 0.0
-
-
-def _correlation(score: Floats, first: npt.NDArray[np.bool_]) -> float:
-    """Correlation of the scores of jobs that follow each other in a batch."""
-    inside = ~first[1:]
-    if inside.sum() < 30:
-        return 0.0
-    return float(np.clip(np.corrcoef(score[1:][inside], score[:-1][inside])[0, 1], 0.0, 0.99))
+def _demands(jobs: Jobs, mine: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Shares of a GPU, CPUs and memory as they are asked for together, the commonest first; none where none are."""
+    asked = np.column_stack([jobs.gpu_milli[mine], jobs.cpus[mine], jobs.ram_bytes[mine]])
+    if not (asked != (1000.0, 0.0, 0.0)).any():
+        return {}
+    each, count = np.unique(asked, axis=0, return_counts=True)
+    order = np.argsort(-count, kind="stable")[:200]
+    kept = order[count[order] >= LEAST_ALIKE] if (count >= LEAST_ALIKE).any() else order[:0]
+    if not len(kept):  # all different: the middle of each stands for them
+        return {"demands": [np.median(asked, axis=0).tolist()], "demand_share": [1.0]}
+    return {"demands": each[kept].tolist(), "demand_share": [round(float(s), 6) for s in count[kept] / count.sum()]}
