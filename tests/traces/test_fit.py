@@ -72,7 +72,7 @@ def test_a_twin_of_a_bursty_trace_is_close(tmp_path: Path) -> None:
         assert np.mean([d[key] for d in each]) < most, key
     for twin, found in zip(twins, each, strict=True):
         assert len(twin) == len(original)
-        # each period brings the work that it had, but where that was more than its band and the log's end leave room for
+        # each period brings the work that it had, as far as its bands and the log's end leave room for it
         assert 0.95 < found["load ratio"] < 1.01
         assert (twin.arrival_s + twin.duration_s).max() <= (original.arrival_s + original.duration_s).max() + 1.0
 
