@@ -41,7 +41,9 @@ class Do(IntEnum):
     STAGE = 7  # subject: job; value: target site
     HOLD = 8  # subject: job; value: until when
     FORGET = 9  # subject: job that was rejected
-    LEASE = 10  # subject: job; value: seconds
+    LEASE = (
+        10  # subject: job; value: seconds its lease lasts from now, inf: it starts later, 0: it ends before its time
+    )
 
 
 #: (what, subject, allocation, value)

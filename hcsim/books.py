@@ -6,6 +6,7 @@ from array import array
 from bisect import insort
 from collections.abc import Callable
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from hcsim.actions import Allocation
 from hcsim.capacity import POPCOUNT, Capacity
@@ -13,6 +14,9 @@ from hcsim.constraints import Demands, Rule, demands
 from hcsim.model import Fleet, InputError, Jobs
 from hcsim.perf import Perf
 from hcsim.queue import WAITING, KeyedQueue, Queue
+
+if TYPE_CHECKING:
+    from hcsim.plan import Plan
 
 
 class Status(IntEnum):
@@ -70,6 +74,8 @@ class Books:
         self.dataset_sites = jobs.dataset_sites
         self.estimate_s = estimate_s
         # what has become of it
+        self.arrived = 0  # jobs 0 to arrived - 1 are there
+        self.plan: Plan | None = None  # the one that is being made
         self.status = bytearray(n)
         self.since_s = array("d", bytes(8 * n))  # when its status last changed
         self.attained_gpu_s = array("d", bytes(8 * n))  # GPU-seconds of earlier runs
@@ -121,8 +127,19 @@ class Books:
         p = self.capacity.pool_of[allocation[0][0]]
         return self.perf.rate(self.pool_speed[p], self.gpus[job], self.capacity.size[p], allocation)
 
+    def close_unused(self, allocation: Allocation) -> None:
+        """Rented nodes that were opened for a claim that does not stand are spare again."""
+        capacity = self.capacity
+        for node, _, _ in allocation:
+            whole = capacity.free[node] == capacity.size[capacity.pool_of[node]]
+            if self.node_state[node] == NodeState.OFF and whole:
+                capacity.close(node, spare=True)
+
     def rule(self, job: int, allocation: Allocation, gpus: int = 0) -> Rule:
-        """The first hard rule, capacity aside, that bars a job from an allocation (``gpus``: the size it resizes to).
+        """The first hard rule, capacity aside, that bars a job from an allocation.
+
+        Args:
+            gpus: the size that the job must have there (0: what it asks for, or any that an elastic one takes).
 
         Raises:
             InputError: a node that does not exist.
@@ -149,6 +166,7 @@ class Books:
         static = self.demands.rules[c][p]
         if static:
             return Rule(static)
-        if held != (gpus or self.gpus[job]) or len({part[0] for part in allocation}) != len(allocation):
+        least, most = (gpus, gpus) if gpus else (self.min_gpus[job], self.max_gpus[job])
+        if not least <= held <= most or len({part[0] for part in allocation}) != len(allocation):
             return Rule.GANG
         return Rule.OK

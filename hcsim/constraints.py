@@ -27,7 +27,7 @@ class Rule(IntEnum):
     GANG = 5  # the pool could not hold the gang even when empty, or the allocation is not the gang asked for
     DATA = 6  # no link carries the job's dataset there
     CAPACITY = 7  # GPUs that are taken, off or down
-    QUOTA = 8  # the site's quota of rented GPUs
+    QUOTA = 8  # the site's quota of rented GPUs, now or in all
     STATUS = 9  # the job or node is not in a state in which this can be done
 
 
@@ -39,7 +39,8 @@ class Demands:
     """The distinct demands of a workload and which pools may serve each.
 
     ``job_class[j]`` is the class of job j; ``rules[c][p]`` the first :class:`Rule` that bars class c from pool p
-    (0: none); ``pools[c]`` the pools left, in fleet order; the other columns have one row per class.
+    (0: none); ``pools[c]`` the pools left, in fleet order; ``abroad[c][s]`` is 1 where the data of class c may not be
+    at site s; the other columns have one row per class.
     """
 
     job_class: list[int]
@@ -48,6 +49,7 @@ class Demands:
     cpus: list[float]
     ram_bytes: list[float]
     rules: list[bytes]
+    abroad: list[bytes]
     pools: list[tuple[int, ...]]
 
     def __len__(self) -> int:
@@ -78,6 +80,7 @@ def demands(jobs: Jobs, fleet: Fleet) -> Demands:
         cpus=want["cpus"].tolist(),
         ram_bytes=want["ram_bytes"].tolist(),
         rules=[row.tobytes() for row in rules],
+        abroad=[row.tobytes() for row in _abroad(jobs, fleet)[want["residency"]]],
         pools=[tuple(np.flatnonzero(row == 0).tolist()) for row in rules],
     )
 
@@ -85,8 +88,6 @@ def demands(jobs: Jobs, fleet: Fleet) -> Demands:
 def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -> npt.NDArray[np.uint8]:
     """First failing static rule, shape (classes, pools)."""
     pools = fleet.pools
-    jurisdiction = [fleet.sites[s].jurisdiction for s in fleet.pool_site]
-    allowed = [set(names.split("|")) for names in jobs.residencies]
     types = [set(names.split("|")) for names in jobs.gpu_types]
     per_node = np.array([p.gpus_per_node for p in pools])
     count = np.array([p.nodes for p in pools])
@@ -98,7 +99,6 @@ def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -
     def bar(rule: Rule, failed: npt.NDArray[np.bool_]) -> None:
         rules[(rules == 0) & failed] = rule
 
-    by_residency = np.array([[j not in names for j in jurisdiction] for names in [*allowed, set(jurisdiction)]])
     by_type = np.array([[p.gpu not in names for p in pools] for names in [*types, {p.gpu for p in pools}]])
     by_data = np.array(
         [
@@ -109,13 +109,23 @@ def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -
     )
     gpus = want["gpus"][:, None]
     nodes_needed = -(-gpus // per_node)
-    bar(Rule.RESIDENCY, by_residency[want["residency"]])
+    bar(Rule.RESIDENCY, _abroad(jobs, fleet)[want["residency"]][:, fleet.pool_site] != 0)
     bar(Rule.GPU_TYPE, by_type[want["gpu_type"]])
     bar(Rule.GPU_MEMORY, want["gpu_memory_bytes"][:, None] > np.array([p.gpu_memory_bytes for p in pools]))
     bar(Rule.HOST, (want["cpus"][:, None] > cpus * nodes_needed) | (want["ram_bytes"][:, None] > ram * nodes_needed))
     bar(Rule.GANG, nodes_needed > count)
     bar(Rule.DATA, by_data[want["dataset_site"]])
+    quota = [fleet.sites[s].quota_gpus if p.elastic else None for s, p in zip(fleet.pool_site, pools, strict=True)]
+    bar(Rule.QUOTA, nodes_needed * per_node > np.array([np.inf if q is None else q for q in quota]))
     return rules
+
+
+def _abroad(jobs: Jobs, fleet: Fleet) -> npt.NDArray[np.uint8]:
+    """Whether a site is outside each residency of the name table; the last row, of code -1, bars none. Shape
+    (residencies + 1, sites)."""
+    allowed = [set(names.split("|")) for names in jobs.residencies]
+    outside = [[site.jurisdiction not in names for site in fleet.sites] for names in allowed]
+    return np.array([*outside, [False] * len(fleet.sites)], np.uint8)
 
 
 def dataset_site(name: str, fleet: Fleet) -> int:

@@ -64,7 +64,8 @@ def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> 
     decide = _remembering(strategy, view, log) if isinstance(strategy, RememberingStrategy) else strategy.decide
     wake, clock, timer = strategy.wake, Clock(), time.perf_counter
     any_kind, waiting_only, period_s = wake.kinds is None, wake.waiting_only, wake.period_s
-    tick = 0.0
+    tick = 0
+    instant, again = -1.0, 0  # how many decisions this instant has seen
     asked: set[float] = set()
 
     apply, submit, next_order, add = state.apply, executor.submit, orders.popleft, rows.extend
@@ -74,24 +75,36 @@ def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> 
     for now, events in executor.instants():
         apply(events)
         add(events)
+        selected = any_kind or wake.selects(events)
         while orders:
             caused = submit(next_order())
             apply(caused)
             add(caused)
+            selected = selected or wake.selects(caused)
         if len(rows) >= CHUNK_ROWS:
             log.flush()
-        if period_s and now >= tick:
-            tick = (now // period_s + 1) * period_s
-            executor.wake_at(tick)
-        elif (waiting_only and not counts) or not (any_kind or wake.selects(events)):
+        if period_s and now >= tick * period_s:
+            tick = int(now // period_s)
+            while tick * period_s <= now:  # the quotient may have been rounded
+                tick += 1
+            executor.wake_at(tick * period_s)
+        elif (waiting_only and not counts) or not selected:
             continue
+        if now > instant:
+            instant, again = now, 0
+        else:
+            again += 1
+            if again > MOST_DECISIONS:
+                raise _fault(
+                    strategy, view, RecursionError(f"decided {again} times at one instant and does not settle")
+                )
         rows.append((now, _WAKE, books.decision, -1, 0.0, 0.0))
         started = timer()
         try:
             plan = decide(view)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _fault(strategy, view, error) from error
-        if type(plan) is not Plan:
+        if type(plan) is not Plan or plan is not books.plan:
             raise _fault(strategy, view, plan)
         clock.decide_s += timer() - started
         books.decision += 1
@@ -100,10 +113,14 @@ def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> 
                 add(state.admit(plan))
             except Exception as error:
                 raise _fault(strategy, view, error) from error
+            anew = False
             while orders:
                 caused = submit(next_order())
                 apply(caused)
                 add(caused)
+                anew = anew or wake.anew(caused)
+            if anew and (counts or not waiting_only):
+                executor.wake_at(now)  # what the plan has brought about is news to it
         for at in plan.timers or ():
             if at not in asked:  # the same time may be asked for at many decisions
                 asked.add(at)
@@ -113,6 +130,8 @@ def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> 
 
 
 _WAKE = int(Kind.WAKE)
+#: Decisions of one instant, each brought about by the one before, after which a strategy is taken to go in circles.
+MOST_DECISIONS = 1000
 
 
 def _remembering(strategy: RememberingStrategy[Any], view: View, log: Log) -> Callable[[View], Plan]:
@@ -140,9 +159,13 @@ def _fault(strategy: AnyStrategy, view: View, what: object) -> StrategyError:
     """The one-line error for a strategy that raised, or returned something that is not a plan."""
     if isinstance(what, InputError):
         said = f"was refused: {what}"
-    elif isinstance(what, Exception):
+    elif isinstance(what, RecursionError) and not what.__traceback__:
+        said = str(what)
+    elif isinstance(what, BaseException):
         frame = traceback.extract_tb(what.__traceback__)[-1]
         said = f"raised {type(what).__name__}: {what} at {frame.filename}:{frame.lineno}"
+    elif type(what) is Plan:
+        said = "returned a plan that is not the last of view.plan(): one plan stands at a time"
     else:
         said = f"returned {type(what).__name__}, expected the Plan of view.plan()"
     return StrategyError(f"strategy {strategy.name} {said} (decision {view.decision}, t = {view.now:g} s)")

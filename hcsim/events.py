@@ -18,7 +18,7 @@ class Kind(IntEnum):
     # losses
     NODE_DOWN = 1  # subject: node
     LOST = 2  # subject: job; node: the failed node; value: seconds of its run that must be done again
-    PREEMPTED = 3  # subject: job, its GPUs are free now; value: seconds lost; detail: 1 when it migrates or resizes
+    PREEMPTED = 3  # subject: job, its GPUs are free now; value: seconds lost
     # completions
     FINISHED = 4  # subject: job
     LEASE_ENDED = 5  # subject: job

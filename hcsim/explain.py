@@ -55,7 +55,9 @@ def _sentence(row: Any, fleet: Fleet) -> str:
         case Kind.LOST:
             return f"lost with node {node}; {value:.0f} s of its run must be done again"
         case Kind.PREEMPTED:
-            return f"preempted; {value:.0f} s lost" + (", moves on" if detail else "")
+            return f"stopped; {value:.0f} s lost"
+        case Kind.DRAINING:
+            return ("moves on" if detail else "is preempted") + (", writes a checkpoint" if value else "")
         case Kind.TRANSFERRING:
             source, target = fleet.site_names[node], fleet.site_names[int(detail)]
             return f"{value / 1e9:.1f} GB on the way from {source} to {target}"

@@ -86,6 +86,7 @@ def spells(rows: Rows, fleet: Fleet) -> Spells:
         if ends == Kind.LOST:  # one lost while it drains to move lets go of where it was as well
             old = where - 1
             open_ = (old >= 0) & (out.job[old] == out.job[where]) & np.isnan(out.released_s[old])
+            out.lost_s[old[open_]], out.lost_s[where[open_]] = out.lost_s[where[open_]], 0.0
             out.released_s[old[open_]] = time[at][open_]
             out.how[old[open_]] = int(ends)
     for column in (out.stopped_s, out.released_s):

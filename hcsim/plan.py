@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from hcsim.model import InputError
 from hcsim.queue import Queue
 
 _PLACE = int(Verb.PLACE)
+_CLAIMING = frozenset(map(int, (Verb.PLACE, Verb.PREEMPT, Verb.MIGRATE, Verb.RESIZE)))
 
 
 class Plan:
@@ -33,6 +35,9 @@ class Plan:
         self._job = -1  # the job that was searched for last ...
         self._first = False  # ... whether by first fit over all its pools ...
         self._found: Allocation | None = None  # ... and what was found, good until capacity changes
+        if books.plan is not None and books.plan.actions:
+            books.plan.undo()  # a plan that was not returned was a thought
+        books.plan = self
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -142,8 +147,9 @@ class Plan:
     # -- acting ------------------------------------------------------------------------------------------------------
 
     def place(self, job: int, where: int | Allocation | None, lease_s: float = 0.0) -> bool:
-        """Start a waiting job on a node's first free GPUs or on chosen ones.
+        """Start a waiting job on a node's first free GPUs or on chosen ones, of an elastic job as many as it takes.
 
+        With ``lease_s``, LEASE_ENDED says when it has run for so long, and ALL_LEASES_ENDED when no lease is left.
         Returns whether the GPUs were there to take; when not, the request still stands and admission will refuse it.
 
         Raises:
@@ -157,6 +163,8 @@ class Plan:
         else:
             where = self._allocation(job, where)
             held = books.rule(job, where) == 0 and books.capacity.holds(where, books.job_class[job])
+        if lease_s:
+            self._time("place", "lease_s", lease_s, least=0.0)
         self._taken.add(job)
         self._job = -1
         self._found = None
@@ -209,6 +217,8 @@ class Plan:
 
     def provision(self, pool: int, count: int = 1) -> None:
         """Boot nodes of a rented pool ahead of need."""
+        if not isinstance(count, (int, np.integer)):
+            raise InputError(f"illegal action: provision {count!r} nodes, expected a whole number")
         self.actions.append((Verb.PROVISION, pool, (), float(count), False))
 
     def release(self, node: int) -> None:
@@ -219,6 +229,7 @@ class Plan:
         """Take a waiting job out of the queue until a time."""
         if not 0 <= job < len(self._books.status):
             self._illegal("hold", job)
+        self._time("hold", "until_s", until_s)
         self._taken.add(job)
         self.actions.append((Verb.HOLD, job, (), until_s, False))
 
@@ -231,6 +242,7 @@ class Plan:
 
     def wake_at(self, time_s: float) -> None:
         """Ask to be woken at a time, beside what the strategy's ``wake`` says."""
+        self._time("wake_at", "time_s", time_s)
         if self.timers is None:
             self.timers = []
         self.timers.append(time_s)
@@ -266,6 +278,25 @@ class Plan:
             for allocation, c in given:
                 books.capacity.take(allocation, c)
             self._changed()
+
+    def undo(self) -> None:
+        """Give back what this plan has taken: it will not be admitted."""
+        books = self._books
+        for verb, job, allocation, _, held in reversed(self.actions):
+            c = books.job_class[job] if verb in _CLAIMING else -1
+            if verb == Verb.PREEMPT:
+                books.capacity.take(books.claims[job], c)
+            elif held and verb in _CLAIMING:
+                books.capacity.give(allocation, c)
+                books.close_unused(allocation)
+                if verb != _PLACE:
+                    books.capacity.take(books.claims[job], c)
+        self.actions = []
+
+    def _time(self, action: str, name: str, value: float, least: float = -inf) -> None:
+        if not isinstance(value, (int, float, np.number)) or not least <= value < inf:
+            expected = "a finite number" if least == -inf else f"a finite number >= {least:g}"
+            raise InputError(f"illegal action: {action} with {name} = {value!r}, expected {expected}")
 
     def _changed(self) -> None:
         """Capacity has changed: the last search no longer holds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import ClassVar
 
 from hcsim.actions import Action, Allocation, Do, Order, Verb
@@ -39,7 +40,7 @@ class State:
         #: Node, or -1 - draining job -> who waits for it, with their entries of _waits: one that was given up may stay.
         self._waiters: dict[int, list[tuple[int, list[int]]]] = {}
         self._killed: set[int] = set()  # placed jobs whose node went down; the executor has yet to say LOST
-        self._leased: set[int] = set()
+        self._leased: dict[int, float] = {}  # job -> its lease, from its start on; 0 once that is counted
         self._elastic = any(p.elastic for p in fleet.pools)
         self._handlers: dict[int, Callable[[float, int, int, float, float], None]] = {
             Kind.NODE_DOWN: self._node_down,
@@ -68,6 +69,7 @@ class State:
             if kind == _ARRIVED:
                 status[subject] = 1  # WAITING
                 since[subject] = t
+                books.arrived = subject + 1
                 books.queue.add(subject)
                 if books.keyed:
                     for queue in books.keyed.values():
@@ -77,11 +79,14 @@ class State:
                 since[subject] = t
                 if books.ends is not None:
                     books.note_end(subject)
+                if self._leased.get(subject):
+                    self.orders.append((Do.LEASE, subject, (), self._leased[subject]))
+                    self._leased[subject] = 0.0
             elif kind == _FINISHED:
                 status[subject] = 6  # FINISHED
                 allocation = books.claims.pop(subject)
                 if self._leased:
-                    self._leased.discard(subject)
+                    self._end_lease(subject)
                 books.capacity.give(allocation, books.job_class[subject])
                 if self._elastic:
                     self._watch(allocation, t)
@@ -150,7 +155,7 @@ class State:
             for order in [each for each in self.orders if each[0] == Do.KILL and each[1] == job]:
                 self.orders.remove(order)  # the executor has found out by itself
         self._waits.pop(job, None)
-        self._leased.discard(job)
+        self._end_lease(job)
         self._moving.discard(job)
         allocation = self.books.claims.pop(job, None)  # none when it was draining without a next claim
         self._drained(job, t, value)
@@ -205,7 +210,12 @@ class State:
         self.orders.append((Do.HALT, node, (), 0.0))
 
     def _lease_ended(self, t: float, job: int, _: int, value: float, detail: float) -> None:
-        self._leased.discard(job)
+        self._leased.pop(job, None)
+
+    def _end_lease(self, job: int) -> None:
+        """A job stops before its lease is over; when it was the last with one, the executor says so."""
+        if self._leased.pop(job, None) is not None:
+            self.orders.append((Do.LEASE, job, (), 0.0))
 
     def _price_changed(self, t: float, pool: int, _: int, value: float, detail: float) -> None:
         self.books.price_usd[pool] = value
@@ -232,6 +242,7 @@ class State:
         """
         books = self.books
         rows: list[Row] = []
+        books.plan = None
         for action in plan.actions:
             verb, subject = action[0], action[1]
             rule = self._place(action, rows) if verb == 1 else self._other[verb](self, action, rows)  # Verb.PLACE
@@ -246,17 +257,17 @@ class State:
         if rule:
             if held:
                 books.capacity.give(allocation, books.job_class[job])
-                self._close_unused(allocation)
+                books.close_unused(allocation)
             return rule
+        if lease_s:
+            self._leased[job] = lease_s
+            self.orders.append((Do.LEASE, job, (), inf))
         books.status[job] = 2  # PLACED
         books.queue.remove(job)
         if books.keyed:
             for queue in books.keyed.values():
                 queue.remove(job)
         self._claim(job, allocation, rows)
-        if lease_s:
-            self._leased.add(job)
-            self.orders.append((Do.LEASE, job, (), lease_s))
         return 0
 
     def _claim(self, job: int, allocation: Allocation, rows: list[Row]) -> None:
@@ -291,18 +302,11 @@ class State:
         rows.append((books.now, Kind.PROVISIONING, node, -1, 0.0, 0.0))
         self.orders.append((Do.BOOT, node, (), 0.0))
 
-    def _close_unused(self, allocation: Allocation) -> None:
-        capacity = self.books.capacity
-        for node, _, _ in allocation:
-            whole = capacity.free[node] == capacity.size[capacity.pool_of[node]]
-            if self.books.node_state[node] == NodeState.OFF and whole:
-                capacity.close(node, spare=True)
-
     def _preempt(self, action: Action, rows: list[Row]) -> int:
         books = self.books
         _, job, _, checkpoint, _ = action
         allocation = books.claims[job]
-        self._leased.discard(job)
+        self._end_lease(job)
         self._drain(job, allocation, checkpoint, 0.0, rows)
         del books.claims[job]
         return 0
@@ -332,7 +336,7 @@ class State:
             if held:
                 books.capacity.give(target, books.job_class[job])
                 books.capacity.take(old, books.job_class[job])
-                self._close_unused(target)
+                books.close_unused(target)
             return rule
         self._drain(job, old, 1.0, 1.0, rows)
         self._moving.add(job)
@@ -364,8 +368,7 @@ class State:
         if books.status[job] != Status.WAITING or not 0 <= site < len(books.fleet.sites):
             return Rule.STATUS
         fleet, home = books.fleet, books.dataset_site[job]
-        rules = books.demands.rules[books.job_class[job]]
-        if any(rules[p] == Rule.RESIDENCY for p, s in enumerate(fleet.pool_site) if s == site):
+        if books.demands.abroad[books.job_class[job]][site]:
             return Rule.RESIDENCY  # data may not go where the job may not
         names = (books.dataset_sites[home] if home >= 0 else "", fleet.site_names[site])
         if home >= 0 and names[0] != names[1] and names not in fleet._links:

@@ -16,6 +16,7 @@ from hcsim.view import View
 
 Memory = TypeVar("Memory")
 _TIMER = int(Kind.TIMER)
+_NEWS = frozenset(map(int, (Kind.PREEMPTED, Kind.LOST, Kind.STAGED, Kind.NODE_UP, Kind.NODE_OFF)))
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class Wake:
         kinds = None if self.kinds is None or other.kinds is None else self.kinds | other.kinds
         waiting_only = self.waiting_only and other.waiting_only
         return Wake(kinds, self.period_s or other.period_s, waiting_only)
+
+    def anew(self, caused: Sequence[Row]) -> bool:
+        """Whether to decide once more at an instant, for what the decision itself has brought about at once: a job that
+        waits again, a node that came or went, or a kind that was named."""
+        kinds = _NEWS if self.kinds is None else self.kinds
+        return any(row[1] in kinds for row in caused)
 
     def selects(self, events: Sequence[Row]) -> bool:
         """Whether these events are of a kind to decide at; a TIMER that was asked for always is."""

@@ -28,18 +28,6 @@ class View:
         self._knows_runtime = knows_runtime
         self.fleet: Fleet = books.fleet
         self.pools: tuple[NodePool, ...] = books.fleet.pools
-        self.job_class = books.job_class
-        self.arrival_s = books.arrival_s
-        self.gpus = books.gpus
-        self.milli = books.milli
-        self.tenant = books.tenant
-        self.priority = books.priority
-        self.deadline_s = books.deadline_s
-        self.min_gpus = books.min_gpus
-        self.max_gpus = books.max_gpus
-        self.dataset_bytes = books.dataset_bytes
-        #: Whether any job of this run shares a GPU.
-        self.shares = any(milli != 1000 for milli in books.demands.milli)
         #: Waiting jobs in arrival order.
         self.waiting: Queue = books.queue
         #: Job -> allocation of every job that holds GPUs, started or not.
@@ -49,6 +37,62 @@ class View:
     def now(self) -> float:
         """Seconds since the start of the trace."""
         return self._books.now
+
+    # Columns end with the last job that has arrived: those to come cannot be looked up, or counted.
+
+    @property
+    def arrival_s(self) -> memoryview:
+        """When each job arrived, shape (jobs so far,)."""
+        return self._books.arrival_s[: self._books.arrived]
+
+    @property
+    def gpus(self) -> memoryview:
+        """Gang size that each job asks for."""
+        return self._books.gpus[: self._books.arrived]
+
+    @property
+    def milli(self) -> memoryview:
+        """Thousandths of each of its GPUs that a job asks for; 1000: whole GPUs."""
+        return self._books.milli[: self._books.arrived]
+
+    @property
+    def min_gpus(self) -> memoryview:
+        """Fewest GPUs that each job takes."""
+        return self._books.min_gpus[: self._books.arrived]
+
+    @property
+    def max_gpus(self) -> memoryview:
+        """Most GPUs that each job takes."""
+        return self._books.max_gpus[: self._books.arrived]
+
+    @property
+    def tenant(self) -> memoryview:
+        """Code of each job's tenant."""
+        return self._books.tenant[: self._books.arrived]
+
+    @property
+    def priority(self) -> memoryview:
+        """Priority of each job; larger is more urgent."""
+        return self._books.priority[: self._books.arrived]
+
+    @property
+    def deadline_s(self) -> memoryview:
+        """Absolute deadline of each job (inf: none)."""
+        return self._books.deadline_s[: self._books.arrived]
+
+    @property
+    def dataset_bytes(self) -> memoryview:
+        """Size of each job's dataset."""
+        return self._books.dataset_bytes[: self._books.arrived]
+
+    def job_class(self, job: int) -> int:
+        """The demand class of a job: jobs of one class ask for the same thing."""
+        return self._books.job_class[job]
+
+    @property
+    def shares(self) -> bool:
+        """Whether any GPU is shared now."""
+        return any(self._books.capacity.shared)
 
     @property
     def decision(self) -> int:

@@ -56,7 +56,7 @@ class ConservativeBackfill(Strategy):
         return plan
 
     def _fits(self, view: View, plan: Plan, job: int, fits: dict[int, bool]) -> bool:
-        c = view.job_class[job]
+        c = view.job_class(job)
         if c not in fits:
             fits[c] = plan.first_fit(job) is not None
         return fits[c]

@@ -45,11 +45,11 @@ class EasyBackfill(Strategy):
             run_s = view.ready_in_s(where) + view.remaining_s(job) / view.rate(job, where)
             if view.now + run_s <= reservation.start_s:
                 plan.place(job, where)
-            elif view.job_class[job] not in barred:
+            elif view.job_class(job) not in barred:
                 with plan.reserving(reservation.hidden(view)):
                     where = plan.first_fit(job)
                     if where is None:
-                        barred.add(view.job_class[job])
+                        barred.add(view.job_class(job))
                     else:
                         plan.place(job, where)
                         reservation.use(where)

@@ -194,25 +194,25 @@ class LocalExecutor:
             return ((self._now, Kind.STARTED, job, worker.node, 0.0, 0.0),)
         if word == "saved":
             worker.saved_s = self._now
+            self._saved_at[job] = self.fleet.pool_site[self._pool_of[worker.node]]
             return ()
         if word == "failed":
             raise LiveError(f"job {self.jobs.id[job]} failed: {message[1]}")
         self._end(job)
+        if word == "stopped":
+            self._saved_at[job] = self.fleet.pool_site[self._pool_of[worker.node]]
         if word == "stopped" or worker.stopped_s < inf:  # the stop may have crossed with the end
             return ((self._now, Kind.PREEMPTED, job, -1, 0.0, 0.0),)
         _, steps, loss, sha256 = message
         assert isinstance(steps, int) and isinstance(loss, float) and isinstance(sha256, str)
         self.reports[job] = Report(steps, loss, sha256)
         self._unfinished -= 1
-        rows: list[Row] = [(self._now, Kind.FINISHED, job, -1, 0.0, 0.0)]
-        self._end_lease(job, rows)
-        return rows
+        return ((self._now, Kind.FINISHED, job, -1, 0.0, 0.0),)
 
     def _died(self, job: int, worker: _Worker) -> Row:
         """A worker's process is gone without a word."""
         status = worker.process.wait()
         self._end(job)
-        self._leases.pop(job, None)
         self._losses[job] = self._losses.get(job, 0) + 1
         if self._losses[job] > self.max_losses:
             raise LiveError(
@@ -245,7 +245,6 @@ class LocalExecutor:
             str(Path(self._folder.name) / f"{job}.pt"),
         )
         ours, theirs = Pipe()
-        # Threads that spin while they wait made a step 40 times slower when cores were shared; passive ones, twice.
         process = subprocess.Popen([sys.executable, "-c", _WORKER, str(theirs.fileno())], pass_fds=[theirs.fileno()])
         theirs.close()  # so that our end breaks when the worker dies
         self._workers[job] = _Worker(process, ours, node)
@@ -263,11 +262,9 @@ class LocalExecutor:
         home = int(self.jobs.dataset_site[job])
         if home >= 0 and self._home[home] != site and (job, site) not in self._staged:
             delay_s = self._transfer(rows, job, self._home[home], site, float(self.jobs.dataset_bytes[job]))
-            self._staged.add((job, site))
         saved = self._saved_at.get(job, site)
         if saved != site and self.jobs.checkpoint_bytes[job] > 0:
             delay_s = max(delay_s, self._transfer(rows, job, saved, site, float(self.jobs.checkpoint_bytes[job])))
-        self._saved_at[job] = site
         if delay_s <= 0.0:
             self._launch(job, allocation)
             return rows
@@ -276,6 +273,7 @@ class LocalExecutor:
         def come() -> Sequence[Row]:
             if self._coming.get(job) == number:
                 del self._coming[job]
+                self._staged.add((job, site))
                 self._launch(job, allocation)
             return ()
 
@@ -288,7 +286,6 @@ class LocalExecutor:
         return 0.0 if link is None else link.latency_s + size_bytes / link.bytes_per_s
 
     def _drain(self, job: int, _: Allocation, checkpoint: float) -> Sequence[Row]:
-        self._leases.pop(job, None)
         worker = self._workers.get(job)
         if worker is None:  # its data were still on their way
             self._coming.pop(job, None)
@@ -351,16 +348,15 @@ class LocalExecutor:
         def end() -> Sequence[Row]:
             if self._leases.get(job) != number:
                 return ()
-            rows: list[Row] = [(self._now, Kind.LEASE_ENDED, job, -1, 0.0, 0.0)]
-            self._end_lease(job, rows)
+            del self._leases[job]
+            rows: list[Row] = [(self._now, Kind.LEASE_ENDED, job, -1, 0.0, 0.0)] if value else []
+            if not self._leases:
+                rows.append((self._now, Kind.ALL_LEASES_ENDED, 0, -1, 0.0, 0.0))
             return rows
 
-        self._later(self._now + value, end)
+        if value < inf:
+            self._later(self._now + value, end)
         return ()
-
-    def _end_lease(self, job: int, rows: list[Row]) -> None:
-        if self._leases.pop(job, None) is not None and not self._leases:
-            rows.append((self._now, Kind.ALL_LEASES_ENDED, 0, -1, 0.0, 0.0))
 
     _orders: ClassVar[dict[int, Callable[[LocalExecutor, int, Allocation, float], Sequence[Row]]]] = {
         Do.START: _start,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from hcsim.model import Fleet, Jobs
+from hcsim.model import Fleet, InputError, Jobs
 from hcsim.perf import Perf
 from hcsim.sim.environment import LaneEnvironment
 from hcsim.sim.switches import without
@@ -26,6 +26,10 @@ class Simulated:
     until_s: float = inf
     without: Sequence[str] = ()
     processes: Sequence[Process] = ()
+
+    def __post_init__(self) -> None:
+        if not self.until_s > 0:
+            raise InputError(f"executor.until_s is {self.until_s}, expected > 0 (inf: until every job has ended)")
 
     name = "sim"
     libraries = ("simpy",)

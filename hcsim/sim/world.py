@@ -68,17 +68,17 @@ class Simulation(LaneEnvironment):
         self._began_s = array("d", bytes(8 * n))
         self._phase = bytearray(n)
         self._where: list[Allocation | None] = [None] * n
-        self._ends_drain: dict[int, tuple[float, float]] = {}  # draining job -> (seconds lost, 1 when it moves)
+        self._ran_s: dict[int, float] = {}  # draining job -> how long it ran, which is safe when the drain ends
         self._home = [dataset_site(name, fleet) for name in jobs.dataset_sites]
         if (jobs.checkpoint_bytes > 0).any():  # a checkpoint may have to go from any site to any other
             for source in range(len(fleet.sites)):
                 for target in range(len(fleet.sites)):
                     fleet.link(source, target)
         self._staged: set[tuple[int, int]] = set()  # (job, site) whose dataset is there
-        self._saved_at: dict[int, int] = {}  # job -> site of its last checkpoint, for jobs that have run before
+        self._saved_at: dict[int, int] = {}  # job -> site of its last checkpoint (-1: none yet), once it has run
         self._plain = not len(jobs.dataset_sites)
         self._up = bytearray(0 if fleet.pools[p].elastic else 1 for p in fleet.node_pool)
-        self._down = bytearray(len(self._up))
+        self._down: dict[int, set[str]] = {}  # node -> what keeps it down
         self._unfinished = n
         self._leases: dict[int, int] = {}  # job -> number of its lease
         self._lease_count = 0
@@ -119,12 +119,17 @@ class Simulation(LaneEnvironment):
 
     # -- what a process may do ---------------------------------------------------------------------------------------
 
-    def fail(self, node: int) -> None:
-        """A node goes down now: its jobs fall back to their last periodic checkpoint. Down nodes stay down."""
+    def fail(self, node: int, cause: str = "outage") -> None:
+        """A node goes down now: its jobs fall back to their last periodic checkpoint.
+
+        One that is down already stays so until every cause is repaired; one that is off or boots is not hit.
+        """
+        if node in self._down:
+            self._down[node].add(cause)
         if not self._up[node]:
             return
         self._up[node] = 0
-        self._down[node] = 1
+        self._down[node] = {cause}
         came_up = (self.now, Kind.NODE_UP, node, -1, 0.0, 0.0)
         if came_up in self.rows:  # losses come first in an instant, so it has not been up at all
             self.rows.remove(came_up)
@@ -135,11 +140,15 @@ class Simulation(LaneEnvironment):
             if any(part[0] == node for part in self._where[job] or ()):
                 self._lose(job, node)
 
-    def repair(self, node: int) -> None:
-        """A node that is down comes back: an owned one is up, a rented one is given back."""
-        if not self._down[node]:
+    def repair(self, node: int, cause: str = "outage") -> None:
+        """A node whose last cause to be down this is comes back: an owned one is up, a rented one is given back."""
+        causes = self._down.get(node, set())
+        if cause not in causes:
             return
-        self._down[node] = 0
+        causes.remove(cause)
+        if causes:
+            return
+        del self._down[node]
         if self.fleet.pools[self._pool_of[node]].elastic:
             self.rows.append((self.now, Kind.NODE_OFF, node, -1, 0.0, 0.0))
         else:
@@ -176,13 +185,12 @@ class Simulation(LaneEnvironment):
         home = int(self.jobs.dataset_site[job])
         if home >= 0 and self._home[home] != site and (job, site) not in self._staged:
             delay = self._transfer(rows, job, self._home[home], site, float(self.jobs.dataset_bytes[job]))
-            self._staged.add((job, site))
         saved = self._saved_at.get(job)
         if saved is not None:
-            if saved != site and self.jobs.checkpoint_bytes[job] > 0:
+            if saved not in (-1, site) and self.jobs.checkpoint_bytes[job] > 0:
                 delay = max(delay, self._transfer(rows, job, saved, site, float(self.jobs.checkpoint_bytes[job])))
             delay += float(self.jobs.restart_s[job])
-        if delay <= 0.0:
+        if self._now + delay <= self._now:
             return [*rows, self._begin(job, allocation, self._now)]
         self._phase[job] = _STARTING
         self._due_s[job] = due = self._now + delay
@@ -202,47 +210,44 @@ class Simulation(LaneEnvironment):
         self._last_due_s = t
         phase = self._phase[job]
         if phase == _RUNNING:
-            self._due_s[job] = 0.0
-            self._phase[job] = _IDLE
-            self._where[job] = None
+            self._stop(job)
             self._unfinished -= 1
             self.rows.append((t, _FINISHED, job, -1, 0.0, 0.0))
-            if self._leases:
-                self._end_lease(job, self.rows)
         elif phase == _STARTING:
             allocation = self._where[job]
             assert allocation is not None
+            if self.jobs.dataset_site[job] >= 0:
+                self._staged.add((job, self.fleet.pool_site[self._pool_of[allocation[0][0]]]))
             self.rows.append(self._begin(job, allocation, t))
         else:
-            self._due_s[job] = 0.0
-            self._phase[job] = _IDLE
-            self._where[job] = None
-            lost, _ = self._ends_drain.pop(job)
-            self.rows.append((t, Kind.PREEMPTED, job, -1, lost, 0.0))
+            self._save(job, self._ran_s.pop(job))
+            self._stop(job)
+            self.rows.append((t, Kind.PREEMPTED, job, -1, 0.0, 0.0))
 
     def _drain(self, job: int, allocation: Allocation, checkpoint: float) -> Sequence[Row]:
         """Stop a job. With a checkpoint nothing is lost, but writing it takes checkpoint_s."""
-        phase = self._phase[job]
         lost = 0.0
-        writing = 0.0
-        if phase == _RUNNING:
+        if self._phase[job] == _RUNNING:
+            ran_s = self._now - self._began_s[job]
+            due = self._now + float(self.jobs.checkpoint_s[job])
+            if checkpoint and due > self._now:
+                self._phase[job] = _DRAINING
+                self._ran_s[job] = ran_s
+                self._due_s[job] = due
+                heappush(self.due, (due, job))
+                return _NOTHING
             if checkpoint:
-                self._save(job, self._now - self._began_s[job])
-                writing = float(self.jobs.checkpoint_s[job])
+                self._save(job, ran_s)
             else:
-                lost = self._fall_back(job)
-        if self._leases:
-            self._leases.pop(job, None)
-        if writing > 0.0:
-            self._phase[job] = _DRAINING
-            self._ends_drain[job] = (0.0, 0.0)
-            self._due_s[job] = due = self._now + writing
-            heappush(self.due, (due, job))
-            return _NOTHING
+                lost = self._fall_back(job, ran_s)
+        self._stop(job)
+        return ((self._now, Kind.PREEMPTED, job, -1, lost, 0.0),)
+
+    def _stop(self, job: int) -> None:
+        """It runs nowhere, and nothing of it is due."""
         self._due_s[job] = 0.0
         self._phase[job] = _IDLE
         self._where[job] = None
-        return ((self._now, Kind.PREEMPTED, job, -1, lost, 0.0),)
 
     def _save(self, job: int, ran_s: float) -> None:
         """The first ``ran_s`` seconds of the current run are safe."""
@@ -251,36 +256,32 @@ class Simulation(LaneEnvironment):
         self._left[job] = max(self._left[job] - ran_s * self._rate(job, allocation), 0.0)
         self._saved_at[job] = self.fleet.pool_site[self._pool_of[allocation[0][0]]]
 
-    def _fall_back(self, job: int) -> float:
-        """Keep what the last periodic checkpoint of the current run holds; seconds of the run that are lost."""
-        ran_s = self._now - self._began_s[job]
+    def _fall_back(self, job: int, ran_s: float) -> float:
+        """Of a run of so long keep what its last periodic checkpoint holds; the seconds that are lost."""
         interval = float(self.jobs.checkpoint_interval_s[job])
         kept_s = ran_s // interval * interval if isfinite(interval) else 0.0
-        self._save(job, kept_s)
+        if kept_s > 0.0:
+            self._save(job, kept_s)
+        else:
+            self._saved_at.setdefault(job, -1)  # it starts from its last checkpoint, if there was one, or anew
         return ran_s - kept_s
 
     def _lose(self, job: int, node: int) -> None:
         """A node failed under a job."""
         lost = 0.0
         if self._phase[job] == _RUNNING:
-            lost = self._fall_back(job)
+            lost = self._fall_back(job, self._now - self._began_s[job])
         elif self._phase[job] == _DRAINING:
-            self._ends_drain.pop(job)  # the checkpoint that it was writing is taken to be on storage already
-        self._due_s[job] = 0.0
-        self._phase[job] = _IDLE
-        self._where[job] = None
-        self._leases.pop(job, None)
+            lost = self._fall_back(job, self._ran_s.pop(job))  # what it was writing is not whole
+        self._stop(job)
         self.rows.append((self._now, Kind.LOST, job, node, lost, 0.0))
 
     def _kill(self, job: int, allocation: Allocation, value: float) -> Sequence[Row]:
         """A node went down under a claim that had not been handed over yet."""
-        if self._phase[job] == _DRAINING:
-            self._ends_drain.pop(job)
-        self._due_s[job] = 0.0
-        self._phase[job] = _IDLE
-        self._where[job] = None
-        self._leases.pop(job, None)
-        down = next((part[0] for part in allocation if self._down[part[0]]), -1)
+        if self._phase[job] == _DRAINING:  # it moves: where it was all is well, so its checkpoint is taken to be whole
+            self._save(job, self._ran_s.pop(job))
+        self._stop(job)
+        down = next((part[0] for part in allocation if part[0] in self._down), -1)
         return ((self._now, Kind.LOST, job, down, 0.0, 0.0),)
 
     def _stage(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
@@ -289,8 +290,7 @@ class Simulation(LaneEnvironment):
             return ((self._now, Kind.STAGED, job, site, 0.0, 0.0),)
         rows: list[Row] = []
         seconds = self._transfer(rows, job, self._home[home], site, float(self.jobs.dataset_bytes[job]))
-
-        if seconds <= 0.0:
+        if self._now + seconds <= self._now:
             self._staged.add((job, site))
             return [*rows, (self._now, Kind.STAGED, job, site, 0.0, 0.0)]
 
@@ -315,15 +315,15 @@ class Simulation(LaneEnvironment):
 
         def end() -> None:
             if self._leases.get(job) == number:
-                self.rows.append((self._now, Kind.LEASE_ENDED, job, -1, 0.0, 0.0))
-                self._end_lease(job, self.rows)
+                del self._leases[job]
+                if value:
+                    self.rows.append((self._now, Kind.LEASE_ENDED, job, -1, 0.0, 0.0))
+                if not self._leases:
+                    self.rows.append((self._now, Kind.ALL_LEASES_ENDED, 0, -1, 0.0, 0.0))
 
-        self.at(self._now + value, end)
+        if value < inf:
+            self.at(self._now + value, end)
         return _NOTHING
-
-    def _end_lease(self, job: int, rows: list[Row]) -> None:
-        if self._leases.pop(job, None) is not None and not self._leases:
-            rows.append((self._now, Kind.ALL_LEASES_ENDED, 0, -1, 0.0, 0.0))
 
     # -- nodes -------------------------------------------------------------------------------------------------------
 
@@ -332,7 +332,7 @@ class Simulation(LaneEnvironment):
         seconds = pool.boot_s
         if pool.boot_cv:
             seconds = lognormal(seconds, pool.boot_cv, uniform(self.seed, _BOOT, node, int(self._now // SLOT_S)))
-        if seconds <= 0.0:
+        if self._now + seconds <= self._now:
             self._up[node] = 1
             return ((self._now, Kind.NODE_UP, node, -1, 0.0, 0.0),)
 
@@ -356,9 +356,9 @@ class Simulation(LaneEnvironment):
         k = 0
         while True:
             yield self.timeout(exponential(mtbf_s, uniform(self.seed, _FAIL, node, k)))
-            self.fail(node)
+            self.fail(node, "failure")
             yield self.timeout(exponential(repair_s, uniform(self.seed, _REPAIR, node, k)))
-            self.repair(node)
+            self.repair(node, "failure")
             k += 1
 
     def _report_at(self, time_s: float, kind: Kind, subject: int) -> None:

@@ -183,8 +183,7 @@ class Audit:
         life = self._be(job, "placed")
         where = tuple(life.claim)
         size = len(gpus_of(where))
-        low, high = (self.jobs.min_gpus[job], self.jobs.max_gpus[job]) if life.moves else (self.jobs.gpus[job],) * 2
-        self.require(low <= size <= high, f"job {job} starts on {size} GPUs")
+        self.require(self.jobs.min_gpus[job] <= size <= self.jobs.max_gpus[job], f"job {job} starts on {size} GPUs")
         self.require(node == where[0][0], f"job {job} starts on node {node}, placed on {where[0][0]}")
         self.require(all(self.node[n] == "up" for n, _, _ in where), f"job {job} starts on a node that is not up")
         life.status, life.claim, life.uses, life.began_s = "running", [], where, self.now

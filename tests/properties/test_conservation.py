@@ -111,7 +111,7 @@ def busy() -> tuple[World, Rows]:
     )
     links = (Link("home", "cloud", 1e9, 0.0, 0.1), Link("cloud", "home", 1e9, 0.0, 0.1))
     world = World(Fleet(sites, links), work, (Happening(400.0, "set_price", (1, 2.0)),), seed=3)
-    return world, world.run(Fuzz(5)).array()
+    return world, world.run(Fuzz(6)).array()
 
 
 def nth(rows: Rows, kind: Kind, n: int = 2) -> int:

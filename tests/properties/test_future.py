@@ -85,7 +85,7 @@ class Clairvoyant(Strategy):
 
     def decide(self, view: View) -> Plan:
         plan = view.plan()
-        if any(view.now < t <= view.now + 60.0 for t in view.arrival_s):
+        if any(view.now < t <= view.now + 60.0 for t in view._books.arrival_s):
             for job in plan.placeable(view.waiting):
                 plan.place(job, plan.first_fit(job))
         return plan

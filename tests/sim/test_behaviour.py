@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Generator
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+import numpy as np
 import pytest
 
-from hcsim import Fleet, InputError, Jobs, Link, NodePool, Plan, Site, Strategy, View, on_change
+from hcsim import (
+    Fleet,
+    InputError,
+    Jobs,
+    Link,
+    NodePool,
+    Plan,
+    RememberingStrategy,
+    Site,
+    Strategy,
+    View,
+    every,
+    on,
+    on_change,
+)
 from hcsim.actions import Verb
 from hcsim.constraints import Rule
 from hcsim.control import StrategyError, run
 from hcsim.events import Kind
+from hcsim.experiment import Experiment
 from hcsim.log import Log
+from hcsim.replay import replay
 from hcsim.sim import Simulated, Simulation
 from hcsim.state import State
 from hcsim.strategies.fifo import Fifo
@@ -25,24 +44,27 @@ Act = tuple[Any, ...]  # (time, method of Plan, arguments ...)
 
 
 @dataclass(frozen=True)
-class Script(Strategy):
-    """Does what it is told at the times it is told; places what waits by first fit if ``fit``."""
+class Script(RememberingStrategy[float]):
+    """Does once what it is told at the times it is told; places what waits by first fit if ``fit``."""
 
     acts: tuple[Act, ...]
     fit: bool = False
     wake = on_change
 
-    def decide(self, view: View) -> Plan:
+    def initial(self, view: View) -> float:
+        return -1.0
+
+    def decide(self, view: View, memory: float) -> tuple[Plan, float]:
         plan = view.plan()
         for time_s, what, *arguments in self.acts:
-            if time_s == view.now:
+            if time_s == view.now > memory:
                 getattr(plan, what)(*arguments)
             elif view.decision == 0:
                 plan.wake_at(time_s)
         if self.fit:
             for job in plan.placeable(view.waiting):
                 plan.place(job, plan.first_fit(job))
-        return plan
+        return plan, view.now
 
 
 def script(*acts: Act, fit: bool = False) -> Script:
@@ -327,8 +349,281 @@ def test_leases_end_one_by_one_and_all_of_them_early() -> None:
     acts = ((0.0, "place", 0, 0, 60.0), (0.0, "place", 1, 0, 60.0))
     log = play(script(*acts), owned(1, 2), jobs((0.0, 100.0, 1), (0.0, 20.0, 1)))
     assert story(log, "LEASE_ENDED", "ALL_LEASES_ENDED") == [(60.0, "LEASE_ENDED", 0), (60.0, "ALL_LEASES_ENDED", 0)]
-    log = play(script(*acts), owned(1, 2), jobs((0.0, 50.0, 1), (0.0, 20.0, 1)))
+    log = play(script(*acts), owned(1, 2), jobs((0.0, 50.0, 1), (0.0, 20.0, 1), (70.0, 1.0, 1)))
     assert story(log, "LEASE_ENDED", "ALL_LEASES_ENDED") == [(50.0, "ALL_LEASES_ENDED", 0)]  # a round ends early
+
+
+def test_a_round_ends_when_its_last_job_is_lost_or_preempted() -> None:
+    def outage(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(60.0)
+        world.fail(1)
+
+    acts = ((0.0, "place", 0, 0, 100.0), (0.0, "place", 1, 1, 100.0))
+    work = jobs((0.0, 50.0, 1), (0.0, 500.0, 1), (300.0, 1.0, 1))
+    log = play(script(*acts), owned(2, 1), work, outage)
+    assert story(log, "LEASE_ENDED", "ALL_LEASES_ENDED") == [(60.0, "ALL_LEASES_ENDED", 0)]
+    log = play(script(*acts, (70.0, "preempt", 1)), owned(2, 1), work)
+    assert story(log, "LEASE_ENDED", "ALL_LEASES_ENDED") == [(70.0, "ALL_LEASES_ENDED", 0)]
+
+
+def test_a_lease_counts_from_the_start_and_goes_along_with_a_migration() -> None:
+    # the node boots for 100 s; a lease of 50 s is over at 150
+    log = play(script((0.0, "place", 0, 1, 50.0)), hybrid(), jobs((0.0, 400.0, 1)))
+    assert story(log, "LEASE_ENDED") == [(150.0, "LEASE_ENDED", 0)]
+    acts = ((0.0, "place", 0, 0, 100.0), (10.0, "migrate", 0, 1))
+    log = play(script(*acts), owned(2, 1), jobs((0.0, 400.0, 1), checkpoint_s=[5.0], restart_s=[5.0]))
+    assert story(log, "LEASE_ENDED") == [(100.0, "LEASE_ENDED", 0)]
+
+
+# -- what a strategy hears ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PreemptsOnce(Strategy):
+    """First fit; at t = 10 s it stops what runs."""
+
+    wake = on(Kind.ARRIVED, Kind.PREEMPTED)
+
+    def decide(self, view: View) -> Plan:
+        plan = view.plan()
+        if view.now == 0.0:
+            plan.wake_at(10.0)
+        if view.now == 10.0 and view.running():
+            for job in view.running():
+                plan.preempt(job)
+        else:
+            for job in plan.placeable(view.waiting):
+                plan.place(job, plan.first_fit(job))
+        return plan
+
+
+@pytest.mark.parametrize("checkpoint_s", [0.0, 5.0])
+def test_a_preemption_is_heard_of_however_long_its_checkpoint_takes(checkpoint_s: float) -> None:
+    log = play(PreemptsOnce(), owned(1, 1), jobs((0.0, 100.0, 1), checkpoint_s=[checkpoint_s]))
+    assert story(log, "FINISHED") == [(100.0 + checkpoint_s, "FINISHED", 0)]
+
+
+@dataclass(frozen=True)
+class Ticks(Strategy):
+    """Decides at fixed intervals."""
+
+    @property
+    def wake(self) -> Any:  # type: ignore[override]
+        return every(self.period_s)
+
+    period_s: float = 1.0
+
+    def decide(self, view: View) -> Plan:
+        plan = view.plan()
+        for job in plan.placeable(view.waiting):
+            plan.place(job, plan.first_fit(job))
+        return plan
+
+
+@pytest.mark.parametrize("period_s", [0.1, 0.2, 0.3, 60.1, 33.3, 3600.0 / 7.0, 1e-3])
+def test_a_period_ticks_at_its_multiples(period_s: float) -> None:
+    """Quotients of floats are rounded: (now // p + 1) * p may be now again."""
+    log = play(Ticks(period_s), owned(1, 1), jobs((0.0, 500.0 * period_s, 1)))
+    rows = log.array()
+    wakes = rows["time_s"][rows["kind"] == Kind.WAKE]
+    assert wakes[:499] == pytest.approx(np.arange(499) * period_s)
+    assert len(wakes) <= 502
+
+
+@dataclass(frozen=True)
+class Restless(Strategy):
+    """Moves its job back and forth without end."""
+
+    def decide(self, view: View) -> Plan:
+        plan = view.plan()
+        for job in plan.placeable(view.waiting):
+            plan.place(job, 0)
+            plan.wake_at(1.0)
+        for job in view.running():
+            plan.migrate(job, 1 - view.claims[job][0][0])
+        return plan
+
+
+def test_a_strategy_that_does_not_settle_is_stopped() -> None:
+    with pytest.raises(StrategyError, match="restless decided 1001 times at one instant and does not settle"):
+        play(Restless(), owned(2, 1), jobs((0.0, 100.0, 1)))
+
+
+# -- plans that are not returned ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Thinks(Strategy):
+    """Tries things in a plan that it drops: places all, stops all, moves all, rents."""
+
+    stale: bool = False
+
+    def decide(self, view: View) -> Plan:
+        thought = view.plan()
+        for job in view.running():
+            if job % 2:
+                thought.preempt(job)
+            else:
+                thought.migrate(job, view.claims[job][0][0])
+        for job in thought.placeable(view.waiting):
+            thought.place(job, thought.first_fit(job))
+        plan = view.plan()
+        for job in plan.placeable(view.waiting):
+            plan.place(job, plan.first_fit(job))
+        return thought if self.stale else plan
+
+
+def test_a_plan_that_is_dropped_leaves_nothing_behind() -> None:
+    work = jobs(*((10.0 * i, 95.0, 1 + i % 4) for i in range(40)), checkpoint_s=[5.0] * 40)
+    assert play(Thinks(), hybrid(), work).sha256 == play(FirstFitOnChange(), hybrid(), work).sha256
+    with pytest.raises(StrategyError, match="a plan that is not the last of"):
+        play(Thinks(stale=True), hybrid(), work)
+
+
+@dataclass(frozen=True)
+class FirstFitOnChange(Strategy):
+    def decide(self, view: View) -> Plan:
+        plan = view.plan()
+        for job in plan.placeable(view.waiting):
+            plan.place(job, plan.first_fit(job))
+        return plan
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        ((0.0, "wake_at", float("nan")), "wake_at with time_s = nan, expected a finite number"),
+        ((0.0, "wake_at", "x"), "wake_at with time_s = 'x', expected a finite number"),
+        ((0.0, "hold", 0, float("nan")), "hold with until_s = nan, expected a finite number"),
+        ((0.0, "place", 0, 0, float("nan")), "place with lease_s = nan, expected a finite number >= 0"),
+        ((0.0, "place", 0, 0, -5.0), "place with lease_s = -5.0, expected a finite number >= 0"),
+        ((0.0, "provision", 1, 1.5), "provision 1.5 nodes, expected a whole number"),
+    ],
+)
+def test_an_action_with_a_number_that_is_none_is_illegal(act: Act, said: str) -> None:
+    with pytest.raises(StrategyError, match=re.escape(said)):
+        play(script(act), hybrid(), jobs((0.0, 10.0, 1)))
+
+
+@dataclass(frozen=True)
+class Leaves(Strategy):
+    def decide(self, view: View) -> Plan:
+        sys.exit(0)
+
+
+def test_a_strategy_cannot_leave_the_program() -> None:
+    with pytest.raises(StrategyError, match="leaves raised SystemExit: 0"):
+        play(Leaves(), owned(1, 1), jobs((0.0, 10.0, 1)))
+
+
+@dataclass(frozen=True)
+class Peeks(Strategy):
+    """Looks for jobs that have not arrived."""
+
+    def decide(self, view: View) -> Plan:
+        for column in ("arrival_s", "gpus", "milli", "tenant", "priority", "deadline_s", "dataset_bytes", "min_gpus"):
+            known = getattr(view, column)
+            assert len(known) == sum(1 for t in (0.0, 5.0, 8.0) if t <= view.now)
+            with pytest.raises(IndexError):
+                known[len(known)]
+        return view.plan()
+
+
+def test_columns_end_with_the_jobs_that_have_arrived() -> None:
+    play(Peeks(), owned(1, 1), jobs((0.0, 10.0, 1), (5.0, 10.0, 1), (8.0, 10.0, 1)))
+
+
+# -- what is lost, and what is not -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["preempted", "failed"])
+def test_data_that_did_not_arrive_has_to_be_carried_again(how: str) -> None:
+    """10 TB at 1 GB/s take 10,000 s; stopped after one second of it, the next try takes them all."""
+
+    def outage(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(1.0)
+        if how == "failed":
+            world.fail(1)
+            world.repair(1)
+
+    acts = ((0.0, "place", 0, 1), (2.0, "place", 0, 1))
+    stop = ((1.0, "preempt", 0),) if how == "preempted" else ()
+    work = jobs((0.0, 1000.0, 4), dataset_bytes=[10_000e9], dataset_site=[0], dataset_sites=("home",))
+    log = play(script(*acts, *stop), hybrid(boot_s=0.0), work, outage)
+    assert story(log, "STARTED", "FINISHED") == [(10_002.0, "STARTED", 0), (11_002.0, "FINISHED", 0)]
+
+
+def test_a_checkpoint_that_was_never_written_is_not_carried() -> None:
+    """The node fails before the first periodic checkpoint: the job starts anew elsewhere, without a transfer."""
+
+    def outage(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(200.0)
+        world.fail(1)
+
+    work = jobs((0.0, 1000.0, 4), checkpoint_bytes=[100e9], restart_s=[7.0])
+    log = play(script((0.0, "place", 0, 1), (200.0, "place", 0, 0)), hybrid(boot_s=0.0), work, outage)
+    assert story(log, "TRANSFERRING") == []
+    assert story(log, "STARTED", "FINISHED")[1:] == [(207.0, "STARTED", 0), (1207.0, "FINISHED", 0)]
+
+
+def test_a_checkpoint_that_is_cut_short_saves_nothing() -> None:
+    """Periodic ones at 30 and 60; told to stop at 75, the node fails while it writes: 15 s of its run are lost."""
+
+    def outage(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(76.0)
+        world.fail(0)
+
+    work = jobs((0.0, 100.0, 1), checkpoint_interval_s=[30.0], checkpoint_s=[3600.0])
+    acts = ((0.0, "place", 0, 0), (75.0, "preempt", 0), (76.0, "place", 0, 1))
+    log = play(script(*acts), owned(2, 1), work, outage)
+    rows = log.array()
+    assert rows["value"][rows["kind"] == Kind.LOST].tolist() == [15.0]
+    assert story(log, "FINISHED") == [(116.0, "FINISHED", 0)]
+
+
+def test_an_outage_outlasts_the_repair_of_another_failure() -> None:
+    def outage(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(10.0)
+        world.fail(0, "failure")
+        world.fail(0)
+        yield world.timeout(10.0)
+        world.repair(0, "failure")
+        world.repair(0, "failure")
+        yield world.timeout(10.0)
+        world.repair(0)
+
+    log = play(script(fit=True), owned(1, 1), jobs((15.0, 10.0, 1)), outage)
+    assert story(log, "NODE_DOWN", "NODE_UP", "STARTED") == [
+        (10.0, "NODE_DOWN", 0),
+        (30.0, "NODE_UP", 0),
+        (30.0, "STARTED", 0),
+    ]
+
+
+def test_a_delay_that_vanishes_in_rounding_is_none() -> None:
+    t = 1e8
+    work = jobs((t, 100.0, 1), (t, 1.0, 1), checkpoint_s=[1e-9, 0.0], restart_s=[1e-9, 0.0])
+    acts = ((t, "place", 0, 0), (t + 50.0, "preempt", 0), (t + 50.0, "place", 1, 0), (t + 60.0, "place", 0, 0))
+    strategy = script(*acts)
+    log = play(strategy, owned(1, 1), work)
+    assert replay(log, owned(1, 1), work, strategy).sha256 == log.sha256
+    assert story(log, "FINISHED")[-1] == (t + 110.0, "FINISHED", 0)
+
+
+def test_an_elastic_job_starts_on_as_many_as_there_are() -> None:
+    work = jobs((0.0, 80.0, 4), min_gpus=[2], max_gpus=[8])
+    log = play(script((0.0, "place", 0, ((0, 0b11, 1000),))), owned(1, 8), work)
+    assert story(log, "FINISHED")[0][0] == pytest.approx(80.0 / 0.5**0.9)
+    log = play(script((0.0, "place", 0, ((0, 0b1, 1000),))), owned(1, 8), work)
+    assert [rule for *_, rule in refusals(log)] == [Rule.GANG]
+
+
+def test_data_may_not_be_staged_abroad_even_where_nothing_can_run() -> None:
+    sites = (*hybrid().sites, Site("store", (), "us"))
+    links = (*hybrid().links, Link("cloud", "store"))
+    bound = {"residency": [0], "residencies": ("eu",), "dataset_site": [0], "dataset_sites": ("cloud",)}
+    log = play(script((0.0, "stage", 0, 2), fit=True), Fleet(sites, links), jobs((0.0, 10.0, 1), **bound))
+    assert [rule for *_, rule in refusals(log)] == [Rule.RESIDENCY]
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -435,3 +730,19 @@ def test_a_claim_given_up_while_nodes_boot_leaves_nothing_behind() -> None:
     acts = ((0.0, "provision", 1, 1), (50.0, "place", 0, where), (60.0, "preempt", 0), (70.0, "place", 0, where))
     log = play(script(*acts), fleet, jobs((0.0, 10.0, 8)))
     assert story(log, "NODE_UP", "STARTED") == [(100.0, "NODE_UP", 1), (150.0, "NODE_UP", 2), (150.0, "STARTED", 0)]
+
+
+def test_a_job_above_the_quota_fits_no_pool() -> None:
+    """Nodes of four GPUs within a quota of eight: a gang of twelve can never be rented."""
+    rent = NodePool("rent", "A100", 4, 4, 4.0, market="on_demand")
+    fleet = Fleet((Site("cloud", (rent,), quota_gpus=8),))
+    work = jobs((0.0, 10.0, 8), (0.0, 10.0, 12))
+    with pytest.raises(InputError, match=r"job 1 \(12 GPUs\) fits no pool \(rent: quota\)"):
+        Experiment(fleet, work, Fifo(), on_infeasible="error").run()
+    assert Experiment(fleet, work, Fifo()).run().summary["jobs_infeasible"] == 1
+
+
+@pytest.mark.parametrize("until_s", [-1.0, 0.0, float("nan")])
+def test_a_run_ends_after_it_began(until_s: float) -> None:
+    with pytest.raises(InputError, match=r"executor\.until_s is .*, expected > 0"):
+        Simulated(until_s=until_s)

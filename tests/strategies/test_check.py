@@ -193,7 +193,7 @@ class KnowsRunTimes(Strategy):
 class KnowsArrivals(Strategy):
     def decide(self, view: View) -> Plan:
         """Waits for a few seconds when somebody is about to arrive."""
-        coming = [t for t in view.arrival_s if view.now < t < view.now + 20.0]
+        coming = [t for t in view._books.arrival_s if view.now < t < view.now + 20.0]
         if not coming:
             return first_fit(view)
         plan = view.plan()
@@ -270,7 +270,7 @@ BROKEN: list[tuple[Callable[[], Any], str]] = [
     (KnowsArrivals, "knows the future"),
     (NeverLargeGangs, "never finish"),
     (NeverEnds, "decides without end"),
-    (Thrashes, "decides without end"),
+    (Thrashes, "decided 1001 times at one instant and does not settle"),
     (RemembersInPlace, "changes its memory in place"),
     (ForgetsToReturnItsMemory, "returned Plan, expected a pair of plan and memory"),
     (object, "is no hcsim.Strategy"),
