@@ -23,7 +23,8 @@ class Chronus(JobSource):
     Times are minutes in the file. It does not say so; their simulator does, in which an hour is 60 units
     (``hour_metric = 60`` in ``code/alg/scheduler/time_aware_with_lease.py`` of S-Lab-System-Group/ChronusArtifact), and
     the figures agree: submissions then span 13.99 days (20,151 of 20,160 minutes), the longest run 72 hours, and the
-    shortest is 20, the lease of their scripts. As seconds, 30,940 jobs would come in 5.6 hours.
+    shortest is 20, the lease of their scripts, which run 960 GPUs for an offered load of 1,097. As seconds, 30,940 jobs
+    would come in 5.6 hours.
 
     ``expect_time_list`` is the deadline of strict jobs, after their submission (the first, where several are joined by
     ``-``); best-effort jobs and those whose deadline is not a number have none.

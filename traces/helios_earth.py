@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_bytes, read_csv
+from hcsim.traces._files import read_bytes, read_csv, why
 from hcsim.traces._table import Source, Table, checked
 
 
@@ -57,7 +57,7 @@ class HeliosCapacity(Source):
         """A row per day and virtual cluster. The file's total is their sum and left."""
         path = self.file("dl_jobs/helios_earth/Earth_gpu_number.csv")
         raw, names = _header(path)
-        clusters = [name for name in names if name not in ("date", "total")]
+        clusters = [name for name in names if re.fullmatch(r"vc\w+", name)]
         if not clusters or "total" not in names:
             raise InputError(f"{path}: row 1: expected 'date', a column per virtual cluster and 'total'")
         frame = read_csv(path, {"date": pa.date32(), **dict.fromkeys(clusters, pa.float64())}, raw=raw).to_pandas()
@@ -114,7 +114,7 @@ class HeliosSummary(Source):
 def read_summary(path: Path) -> Table:
     """A table with a cluster a row and its figures in columns; empty cells are left."""
     raw, names = _header(path)
-    figures = [name for name in names if name != "id"]
+    figures = [name for name in names if re.fullmatch(r"[a-z_]+", name) and name != "id"]
     kinds = dict.fromkeys(("gpu_job_num", "avg_run_time_gpu", *figures), pa.float64()) | {"id": pa.string()}
     frame = read_csv(path, kinds, nullable=figures, raw=raw).to_pandas()
     frame["row"] = np.arange(2, len(frame) + 2)
@@ -147,4 +147,7 @@ def _header(path: Path) -> tuple[bytes, list[str]]:
     """The file's bytes and the names of its columns, which are not the same in every file."""
     raw = read_bytes(path)
     line = raw.split(b"\n", 1)[0].decode("utf-8-sig", "replace")
-    return raw, next(csv.reader(io.StringIO(line.strip())), [])
+    try:
+        return raw, next(csv.reader([line.strip()]), [])
+    except csv.Error as error:
+        raise InputError(f"{path}: row 1 is no header ({why(error)})") from None
