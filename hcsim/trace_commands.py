@@ -167,6 +167,8 @@ def validate(path: Path, name: str | None) -> int:
         return 2
     for each in table.dropped:
         print(f"{path}: row {each.row}: {each.reason}; {each.count:,} such rows are left out")
+    for note in table.notes:
+        print(f"{path}: {note}")
     print(f"{path}: {len(table):,} rows of {table.kind}, read as {label}, no defects")
     return 0
 
@@ -190,7 +192,7 @@ def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
         write_atomically(out, lambda path: frame.to_csv(path, index=False))
     else:
         write_atomically(out, lambda path: frame.to_parquet(path, index=False))
-    print(f"{len(table):,} rows of {table.kind} in {out}" + (f"; {table.told}" if table.dropped else ""))
+    print(f"{len(table):,} rows of {table.kind} in {out}" + (f"; {table.told}" if table.told else ""))
     return 0
 
 

@@ -109,7 +109,8 @@ def _kept(entry: Path) -> Table | None:
         frame = data.to_pandas()
         rows = np.arange(2, len(frame) + 2) if "row in file" not in frame else frame.pop("row in file").to_numpy()
         assert isinstance(frame, pd.DataFrame)
-        return Table(known["kind"], frame, known["source"], rows, tuple(Dropped(**each) for each in known["dropped"]))
+        dropped = tuple(Dropped(**each) for each in known["dropped"])
+        return Table(known["kind"], frame, known["source"], rows, dropped, tuple(known["notes"]))
     except (OSError, ValueError, KeyError, TypeError):  # not there, or not whole: it is read again
         return None
 
@@ -143,6 +144,7 @@ def _keep(entry: Path, files: list[Path], table: Table) -> None:
         "kind": table.kind,
         "source": table.source,
         "dropped": [dataclasses.asdict(each) for each in table.dropped],
+        "notes": table.notes,
     }
     partial = entry.with_name(f"{entry.stem}.{os.getpid()}.partial")
     try:

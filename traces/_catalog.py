@@ -126,7 +126,7 @@ def describe_table(table: Table) -> dict[str, Any]:
     """Figures of a table of any kind: rows, what was left out, span, and per column quantiles or distinct values."""
     frame = table.frame
     out: dict[str, Any] = {"file": table.source, "kind": table.kind, "rows": len(frame)}
-    if table.dropped:
+    if table.told:
         out["left out"] = table.told
     for time in ("time_s", "arrival_s", "start_s"):
         if time in frame and frame[time].notna().any():

@@ -27,6 +27,9 @@ _SHARES = {
     "advice": ("saving_share", "interruption_share"),
     "links": ("bytes_per_s", "rtt_s", "usd_per_gb"),
     "failures": ("start_s", "end_s"),
+    "lifetimes": ("observed_s",),
+    "demands": ("gpus", "cpus", "ram_bytes"),
+    "summaries": ("value",),
     "profiles": ("value",),
     "nodes": ("gpus", "cpus"),
 }

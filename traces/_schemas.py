@@ -3,39 +3,58 @@
 Columns are named with their units. A column marked *optional* is there only if the source says it; a cell marked *may
 be missing* is NaN (numbers) or an empty string (text). Times called ``time_s`` are seconds since 1970-01-01 UTC; those
 called ``arrival_s`` or ``start_s`` count from the first event of the source unless its docstring says otherwise.
+``gpu`` and ``gpu_type`` are names of :mod:`hcsim.traces._gpus` (``H100``, ``A100-40GB``), empty for none. Where
+``place``, ``source`` or ``target`` is a cloud's region or zone it is ``provider:code`` of :mod:`hcsim.traces._places`
+with ``aws``, ``azure`` or ``gcp`` for the large three (``aws:us-east-1``), the provider alone where no region is said.
 
 ``jobs``
     ``id`` row number in the source (int64, unique); ``arrival_s``; ``duration_s``; ``gpus`` gang size (int64, at least
     1; processors in logs without GPUs). Optional: ``gpu_milli`` (1 to 1000 of each GPU), ``cpus``, ``ram_bytes``,
     ``gpu_memory_bytes``, ``gpu_type`` (names joined by ``|``, empty: any), ``tenant``, ``model``, ``batch``,
     ``deadline_s``, ``user_estimate_s``, ``iterations``, ``status``.
+``demands``
+    What jobs ask for, without times, so that they can be packed but not replayed: ``gpus`` (int64, may be 0),
+    ``gpu_milli`` (0 to 1000 of each GPU), ``cpus``, ``ram_bytes``.
 ``requests``
     ``arrival_s`` (may be missing: lengths only); ``prompt_tokens``, ``output_tokens`` (int64; 0 for image models).
     Optional: ``service_s``, ``model``, ``client``, ``hash_ids`` (list of int64, one per prefix block).
 ``submissions``
     Jobs without run times, for models of goodput: ``arrival_s``, ``model``, ``gpus`` asked for, ``batch``.
 ``load``
-    Occupancy over time: ``time_s``, ``place``, ``gpus`` in use; optional ``capacity_gpus``, ``running_jobs``,
-    ``pending_jobs``, ``rate_per_s``.
+    Occupancy over time: ``time_s``, ``place``, ``gpus`` in use (may be missing); optional ``capacity_gpus``, ``nodes``
+    in use, ``capacity_nodes``, ``running_jobs``, ``pending_jobs``, ``rate_per_s``.
+``summaries``
+    Published figures of a whole cluster, to calibrate against: ``entity``, ``metric``, ``value``, ``unit``.
 ``availability``
     Spot capacity: ``time_s``, ``place``, ``gpu``, ``nodes`` that could be had or were there (int64) from then on.
+    Optional, of one node: ``gpus`` (0: a CPU machine; may be missing), ``usd_per_h`` (may be missing).
 ``prices``
-    ``time_s`` (may be missing: undated catalogue), ``provider``, ``place``, ``instance``, ``gpu`` (empty: none),
-    ``gpus``, ``market`` (on_demand, spot, reserved), ``usd_per_h`` of the whole instance.
+    ``time_s`` (may be missing: undated catalogue), ``provider``, ``place``, ``instance``, ``gpu``, ``gpus``,
+    ``market`` (on_demand, spot, reserved), ``usd_per_h`` of the whole instance.
 ``advice``
     What a provider says of spot capacity: ``place``, ``instance``, ``saving_share`` below on demand,
-    ``interruption_share`` (upper end of the published band, per month).
+    ``interruption_share`` (upper end of the published band, per month). Optional, of the instance: ``gpu``, ``gpus``,
+    ``cpus``, ``ram_bytes``.
 ``links``
     ``source``, ``target``; ``bytes_per_s``, ``rtt_s``, ``usd_per_gb`` (each may be missing). 1 GB is 1e9 bytes.
+    Optional: ``source_tier``, ``target_tier`` (the network tier of each end, ``premium`` or ``standard``).
 ``carbon``
-    ``place``, ``time_s``, ``g_per_kwh``; optional ``estimated`` (bool), ``pue``, ``carbon_free_share``.
+    ``place``, ``time_s``, ``g_per_kwh`` (may be missing, where only the others are known); optional ``estimated``
+    (bool), ``pue``, ``carbon_free_share``.
 ``failures``
-    ``entity``, ``start_s``, ``end_s`` (may be missing: not over), ``event``; optional ``place``.
+    A row is one event at which an entity stopped working: ``entity``, ``start_s`` when it failed, ``end_s`` when it
+    worked again (may be missing: it never did, or not yet), ``event`` what it was; optional ``place``, ``severity``
+    (share of the service that was down, 0 to 1).
+``lifetimes``
+    A row is one stretch in which an entity was in service: ``entity``, ``start_s`` (may be missing: not known),
+    ``end_s`` when it was taken out (may be missing: it was still there when the observation ended), ``observed_s`` how
+    long it was seen in service, ``event`` the failure that ended it (empty: none); optional ``place``.
 ``profiles``
     Measured speed: ``model``, ``gpu``, ``gpus``, ``setting`` (what else was fixed, in words), ``metric``, ``value``,
     ``unit``.
 ``nodes``
-    Machines: ``gpu`` (empty: none), ``gpus``, ``cpus``, ``ram_bytes`` (may be missing), ``nodes`` how many like it.
+    Machines: ``gpu``, ``gpus``, ``cpus``, ``ram_bytes`` (may be missing), ``nodes`` how many like it; optional
+    ``place`` (a partition or a cloud) and ``instance`` (what the cloud calls it).
 """
 
 from __future__ import annotations
@@ -45,19 +64,23 @@ from typing import Any
 
 KINDS = (
     "jobs",
+    "demands",
     "requests",
     "submissions",
     "load",
+    "summaries",
     "availability",
     "prices",
     "advice",
     "links",
     "carbon",
     "failures",
+    "lifetimes",
     "profiles",
     "nodes",
 )
 MARKETS = ("on_demand", "spot", "reserved")
+TIERS = ("premium", "standard")
 
 
 def _once(ids: Any) -> Any:
@@ -113,6 +136,7 @@ def schema(kind: str) -> Any:
             "iterations": option(number(least)),
             "status": text(required=False),
         },
+        "demands": {"gpus": whole(), "gpu_milli": whole(0, 1000), "cpus": seconds, "ram_bytes": seconds},
         "requests": {
             "arrival_s": number(least, nullable=True),
             "prompt_tokens": whole(),
@@ -126,13 +150,23 @@ def schema(kind: str) -> Any:
         "load": {
             "time_s": number(),
             "place": text(),
-            "gpus": seconds,
+            "gpus": number(least, nullable=True),
             "capacity_gpus": option(number(least)),
+            "nodes": option(number(least)),
+            "capacity_nodes": option(number(least)),
             "running_jobs": option(number(least)),
             "pending_jobs": option(number(least)),
             "rate_per_s": option(number(least)),
         },
-        "availability": {"time_s": number(), "place": text(), "gpu": text(), "nodes": whole()},
+        "summaries": {"entity": text(), "metric": text(), "value": number(), "unit": text()},
+        "availability": {
+            "time_s": number(),
+            "place": text(),
+            "gpu": text(),
+            "nodes": whole(),
+            "gpus": number(least, nullable=True, required=False),
+            "usd_per_h": number(least, nullable=True, required=False),
+        },
         "prices": {
             "time_s": number(nullable=True),
             "provider": text(),
@@ -148,6 +182,10 @@ def schema(kind: str) -> Any:
             "instance": text(),
             "saving_share": number(Check.le(1, error="at most 1")),  # below 0 where spot is dearer
             "interruption_share": number(least, Check.le(1, error="at most 1")),
+            "gpu": text(required=False),
+            "gpus": option(number(least)),
+            "cpus": option(number(least)),
+            "ram_bytes": option(number(least)),
         },
         "links": {
             "source": text(),
@@ -155,11 +193,13 @@ def schema(kind: str) -> Any:
             "bytes_per_s": number(least, nullable=True),
             "rtt_s": number(least, nullable=True),
             "usd_per_gb": number(least, nullable=True),
+            "source_tier": text(required=False, among=TIERS),
+            "target_tier": text(required=False, among=TIERS),
         },
         "carbon": {
             "place": text(),
             "time_s": number(),
-            "g_per_kwh": number(least),
+            "g_per_kwh": number(least, nullable=True),
             "estimated": Column("bool", required=False),
             "pue": number(Check.ge(1, error="at least 1"), nullable=True, required=False),
             "carbon_free_share": number(least, Check.le(1, error="at most 1"), nullable=True, required=False),
@@ -168,6 +208,15 @@ def schema(kind: str) -> Any:
             "entity": text(),
             "start_s": number(),
             "end_s": number(nullable=True),
+            "event": text(),
+            "place": text(required=False),
+            "severity": number(least, Check.le(1, error="at most 1"), required=False),
+        },
+        "lifetimes": {
+            "entity": text(),
+            "start_s": number(nullable=True),
+            "end_s": number(nullable=True),
+            "observed_s": seconds,
             "event": text(),
             "place": text(required=False),
         },
@@ -186,6 +235,8 @@ def schema(kind: str) -> Any:
             "cpus": seconds,
             "ram_bytes": number(least, nullable=True),
             "nodes": whole(1),
+            "place": text(required=False),
+            "instance": text(required=False),
         },
     }
     return DataFrameSchema(columns[kind], strict=True, name=kind)

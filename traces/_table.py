@@ -38,6 +38,7 @@ class Table:
         source: the file or files, for messages.
         rows: line of each row in its file, for messages.
         dropped: what was left out.
+        notes: what else a reader should know, such as values that were converted; a sentence each.
     """
 
     kind: str
@@ -45,16 +46,16 @@ class Table:
     source: str
     rows: npt.NDArray[np.int64]
     dropped: tuple[Dropped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
 
     @property
     def told(self) -> str:
-        """What was left out, in words; empty when nothing was."""
-        return "; ".join(
-            f"{each.count:,} rows left out: {each.reason} (first: row {each.row})" for each in self.dropped
-        )
+        """What was left out and the notes, in words; empty when there is nothing to say."""
+        left = [f"{each.count:,} rows left out: {each.reason} (first: row {each.row})" for each in self.dropped]
+        return "; ".join([*left, *self.notes])
 
 
 def checked(
@@ -63,6 +64,7 @@ def checked(
     source: str,
     rows: npt.NDArray[np.int64] | None = None,
     dropped: tuple[Dropped, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Table:
     """A table of columns that conform to the schema of its kind.
 
@@ -85,7 +87,7 @@ def checked(
         schema(kind).validate(frame, lazy=True)
     except SchemaErrors as error:
         raise _defective(error.failure_cases, frame, source, line) from None
-    return Table(kind, frame, source, line, dropped)
+    return Table(kind, frame, source, line, dropped, notes)
 
 
 def _defective(cases: pd.DataFrame, frame: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) -> Defective:

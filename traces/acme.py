@@ -1,4 +1,4 @@
-"""Shanghai AI Lab's Acme (NSDI'24), cluster Kalos: 319 pretraining and tuning jobs, as a third party converted them."""
+"""Shanghai AI Lab's Acme (NSDI'24): 319 pretraining and tuning jobs of Kalos as a third party converted them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv
-from hcsim.traces._table import JobSource, Table, checked
+from hcsim.traces._table import JobSource, Source, Table, checked
+from hcsim.traces.helios_earth import read_summary
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,15 @@ class Acme(JobSource):
             },
             str(path),
         )
+
+
+@dataclass(frozen=True)
+class AcmeSummary(Source):
+    """27 figures each of Acme's clusters Seren and Kalos and of Philly, Helios and PAI, as its authors compare them:
+    run and queue times, gang sizes, and what share of jobs and of GPU time completed, was cancelled or failed."""
+
+    kind = "summaries"
+
+    def read(self) -> Table:
+        """A row per cluster and figure that is given."""
+        return read_summary(self.file("dl_jobs/acme/cluster_summary.csv"))

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv
+from hcsim.traces._gpus import named
 from hcsim.traces._table import Source, Table, checked
 
 
@@ -24,7 +25,7 @@ class AlibabaSpotNodes(Source):
         return checked(
             "nodes",
             {
-                "gpu": table["gpu_model"].to_pandas(),
+                "gpu": named(table["gpu_model"].to_pandas()),
                 "gpus": table["gpu_capacity_num"].to_numpy(),
                 "cpus": table["cpu_num"].to_numpy(),
                 "ram_bytes": np.full(table.num_rows, np.nan),

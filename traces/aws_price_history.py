@@ -8,23 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv, seconds
+from hcsim.traces._gpus import of_instances
+from hcsim.traces._places import places
 from hcsim.traces._table import Source, Table, checked, left_out
-
-#: Accelerators of the instance families that have some: type -> (GPU, count). Others have none.
-GPUS = {
-    "p2.xlarge": ("K80", 1), "p2.8xlarge": ("K80", 8), "p2.16xlarge": ("K80", 16),
-    "p3.2xlarge": ("V100", 1), "p3.8xlarge": ("V100", 4), "p3.16xlarge": ("V100", 8), "p3dn.24xlarge": ("V100", 8),
-    "p4d.24xlarge": ("A100", 8), "p4de.24xlarge": ("A100", 8), "p5.48xlarge": ("H100", 8),
-    "g4dn.xlarge": ("T4", 1), "g4dn.2xlarge": ("T4", 1), "g4dn.4xlarge": ("T4", 1), "g4dn.8xlarge": ("T4", 1),
-    "g4dn.16xlarge": ("T4", 1), "g4dn.12xlarge": ("T4", 4), "g4dn.metal": ("T4", 8),
-    "g5.xlarge": ("A10", 1), "g5.2xlarge": ("A10", 1), "g5.4xlarge": ("A10", 1), "g5.8xlarge": ("A10", 1),
-    "g5.16xlarge": ("A10", 1), "g5.12xlarge": ("A10", 4), "g5.24xlarge": ("A10", 4), "g5.48xlarge": ("A10", 8),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class AwsPriceHistory(Source):
-    """Headerless TSV: availability zone, type, product, USD per hour, time. Rows of other products are left out.
+    """Headerless TSV: availability zone, type, product, USD per hour, time. Rows of other products are left out and
+    counted. Zones are AWS's zone ids (``use1-az4``), which mean the same for every account.
 
     Args:
         product: the operating system that is paid with the instance.
@@ -44,15 +36,16 @@ class AwsPriceHistory(Source):
         rows = np.arange(1, len(frame) + 1)
         keep = (frame["product"] == self.product).to_numpy()
         frame = frame[keep].reset_index(drop=True)
+        gpu, gpus = of_instances("aws", frame["instance"])
         return checked(
             "prices",
             {
                 "time_s": seconds(path, frame["time"], rows[keep]),
                 "provider": np.full(len(frame), "aws"),
-                "place": frame["place"],
+                "place": places("aws", frame["place"]),
                 "instance": frame["instance"],
-                "gpu": frame["instance"].map({name: gpu for name, (gpu, _) in GPUS.items()}).fillna("").astype("str"),
-                "gpus": frame["instance"].map({name: count for name, (_, count) in GPUS.items()}).fillna(0.0),
+                "gpu": gpu,
+                "gpus": gpus,
                 "market": np.full(len(frame), "spot"),
                 "usd_per_h": frame["usd_per_h"],
             },

@@ -10,20 +10,24 @@ import pyarrow as pa
 
 from hcsim.model import InputError, nearest
 from hcsim.traces._files import read_csv
-from hcsim.traces._table import Source, Table, checked
+from hcsim.traces._table import Source, Table, checked, left_out
 
 #: Name -> (file, place, GPU).
 TRACES = {
     "p3": ("p3-trace.csv", "aws", "V100"),
     "g4dn": ("g4dn-trace.csv", "aws", "T4"),
-    "gcp-v100": ("gcloud/v100x1-east1c.txt", "us-east1-c", "V100"),
-    "gcp-a100": ("gcloud/a100x1-east1b.txt", "us-east1-b", "A100"),
+    "gcp-v100": ("gcloud/v100x1-east1c.txt", "gcp:us-east1-c", "V100"),
+    "gcp-a100": ("gcloud/a100x1-east1b.txt", "gcp:us-east1-b", "A100-40GB"),
 }
 
 
 @dataclass(frozen=True)
 class Bamboo(Source):
-    """EC2 logs are ``ms,add|remove,node``; Google's are ``date, time, instances``, not in order of time: sorted here.
+    """EC2 logs are ``ms,add|remove,node``; Google's are ``date, time, instances``.
+
+    Google's observations overlap: a later line of the file may go back a minute or two, where the number of instances
+    has changed. It then stands, and the earlier lines for that time or a later one are left out and counted; sorted
+    together the two would alternate.
 
     Args:
         trace: ``p3``, ``g4dn``, ``gcp-v100`` or ``gcp-a100``; it also says the format of a file given by ``path``.
@@ -49,7 +53,7 @@ class Bamboo(Source):
                     f"{path}: row {row}: event is '{frame['event'].iloc[row - 1]}', expected add or remove"
                 )
             time_s, nodes = (frame["ms"] - frame["ms"].min()) / 1e3, np.where(frame["event"] == "add", 1, -1).cumsum()
-            order = np.arange(len(frame))
+            keep = np.ones(len(frame), bool)
         else:
             kinds = {"date": pa.string(), "time": pa.string(), "count": pa.float64()}
             frame = read_csv(path, kinds, names=("date", "time", "count")).to_pandas()
@@ -58,16 +62,19 @@ class Bamboo(Source):
                 row = int(np.argmax(when.isna().to_numpy())) + 1
                 raise InputError(f"{path}: row {row}: date and time are no time, expected YYYY-MM-DD, HH:MM:SS")
             seconds = pd.Series(when.to_numpy().astype("datetime64[s]").astype(np.int64))
-            order = np.argsort(seconds.to_numpy(), kind="stable")
-            time_s, nodes = (seconds - seconds.min())[order], frame["count"].to_numpy()[order]
+            later = seconds[::-1].cummin().shift(fill_value=np.iinfo(np.int64).max)[::-1]
+            keep = (seconds < later).to_numpy()
+            time_s, nodes = seconds - seconds.min(), frame["count"].to_numpy()
+        rows = np.arange(1, len(frame) + 1)
         return checked(
             "availability",
             {
-                "time_s": np.asarray(time_s, np.float64),
-                "place": np.full(len(frame), place),
-                "gpu": np.full(len(frame), gpu),
-                "nodes": nodes.astype(np.int64),
+                "time_s": np.asarray(time_s, np.float64)[keep],
+                "place": np.full(keep.sum(), place),
+                "gpu": np.full(keep.sum(), gpu),
+                "nodes": nodes.astype(np.int64)[keep],
             },
             str(path),
-            order + 1,
+            rows[keep],
+            left_out(keep, rows, "a later line is for the same time or an earlier one"),
         )

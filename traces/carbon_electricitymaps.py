@@ -1,4 +1,4 @@
-"""Electricity Maps' carbon intensity by the hour, 2021 to 2023: California, Norway, Brazil."""
+"""Electricity Maps' carbon intensity: California, Norway, Brazil by the hour, 123 zones by the year, an API sample."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, seconds
 from hcsim.traces._table import Source, Table, checked
 
 #: The sign for CO2 is spelt with a subscript in the files.
@@ -48,3 +48,43 @@ class CarbonElectricitymaps(Source):
             },
             str(path),
         )
+
+
+@dataclass(frozen=True)
+class ElectricitymapsMeans(Source):
+    """Means of 2020, 2021 and 2022 of 123 zones. ``time_s`` is the first second of the year."""
+
+    kind = "carbon"
+
+    def read(self) -> Table:
+        """Three rows per zone."""
+        path = self.file("carbon/electricitymaps/mean_stats.csv")
+        years = ("2020", "2021", "2022")
+        frame = read_csv(path, {"zonecode": pa.string(), **dict.fromkeys(years, pa.float64())}).to_pandas()
+        begins = np.array(years, "datetime64[s]").astype(np.int64)
+        return checked(
+            "carbon",
+            {
+                "place": frame["zonecode"].repeat(len(years)).reset_index(drop=True),
+                "time_s": np.tile(begins, len(frame)),
+                "g_per_kwh": frame[list(years)].to_numpy().ravel(),
+            },
+            str(path),
+            np.repeat(np.arange(2, len(frame) + 2), len(years)),
+        )
+
+
+@dataclass(frozen=True)
+class ElectricitymapsApi(Source):
+    """What the API answers, as CarbonScaler (SIGMETRICS'24) has it: average intensity of consumption. The published
+    sample has 60 hours of California in 2020, with gaps."""
+
+    kind = "carbon"
+
+    def read(self) -> Table:
+        """A row per hour, UTC."""
+        path = self.file("carbon/carbonscaler/data-sample.csv")
+        text, value = ("datetime", "zone_name"), "carbon_intensity_avg"
+        frame = read_csv(path, {**dict.fromkeys(text, pa.string()), value: pa.float64()}).to_pandas()
+        when = seconds(path, frame["datetime"], np.arange(2, len(frame) + 2))
+        return checked("carbon", {"place": frame["zone_name"], "time_s": when, "g_per_kwh": frame[value]}, str(path))

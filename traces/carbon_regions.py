@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from hcsim.model import InputError
 from hcsim.traces._files import read_csv
+from hcsim.traces._places import places, provider_code
 from hcsim.traces._table import Source, Table, checked, left_out
 
 
@@ -16,7 +18,9 @@ from hcsim.traces._table import Source, Table, checked, left_out
 class CarbonGsf(Source):
     """Regions of AWS, Azure and Google by year: intensity of the grid (average consumption), PUE where it is published.
 
-    ``time_s`` is the first second of the year. Rows without a grid intensity are left out and counted.
+    ``time_s`` is the first second of the year. Where the grid's intensity is not given it is missing; rows that have no
+    PUE and no carbon-free share either are left out and counted. So are the two rows for Finland under Azure's
+    ``northeurope``, which lies in Ireland and has rows of its own for these years.
     """
 
     kind = "carbon"
@@ -26,16 +30,20 @@ class CarbonGsf(Source):
         path = self.file("carbon/gsf_real_time_cloud/Cloud_Region_Metadata.csv")
         value = "grid-carbon-intensity-average-consumption-annual"
         number = (value, "power-usage-effectiveness", "provider-cfe-annual")
-        text = ("cloud-provider", "cloud-region")
+        text = ("cloud-provider", "cloud-region", "em-zone-id")
         kinds = {"year": pa.int64()} | dict.fromkeys(text, pa.string()) | dict.fromkeys(number, pa.float64())
-        frame = read_csv(path, kinds, nullable=number).to_pandas()
+        frame = read_csv(path, kinds, nullable=(*number, "em-zone-id")).to_pandas()
         rows = np.arange(2, len(frame) + 2)
-        keep = frame[value].notna().to_numpy()
-        frame = frame[keep].reset_index(drop=True)
+        provider = frame["cloud-provider"].map(provider_code)
+        told = frame[list(number)].notna().any(axis=1).to_numpy()
+        other = (provider == "azure") & (frame["cloud-region"] == "northeurope") & (frame["em-zone-id"] == "FI")
+        single = ~other.to_numpy()
+        keep = told & single
+        frame, provider = frame[keep].reset_index(drop=True), provider[keep].reset_index(drop=True)
         return checked(
             "carbon",
             {
-                "place": frame["cloud-provider"] + ":" + frame["cloud-region"],
+                "place": provider + ":" + frame["cloud-region"],
                 "time_s": (frame["year"].to_numpy() - 1970)
                 .astype("datetime64[Y]")
                 .astype("datetime64[s]")
@@ -46,7 +54,8 @@ class CarbonGsf(Source):
             },
             str(path),
             rows[keep],
-            left_out(keep, rows, "no grid intensity"),
+            left_out(told, rows, "neither intensity nor PUE nor carbon-free share")
+            + left_out(single, rows, "Finland, under the name of Azure's region in Ireland"),
         )
 
 
@@ -69,8 +78,6 @@ class CarbonGoogle(Source):
         kinds = {"Google Cloud Region": pa.string(), "Google CFE": pa.string()} | dict.fromkeys(values, pa.float64())
         frame = read_csv(path, kinds, optional=values, nullable=("Google CFE", *values)).to_pandas()
         named = [name for name in values if name in frame]
-        from hcsim.model import InputError
-
         if not named:
             raise InputError(f"{path}: row 1: no column of intensity, expected '{values[0]}' or '{values[1]}'")
         value = named[0]
@@ -82,7 +89,7 @@ class CarbonGoogle(Source):
         return checked(
             "carbon",
             {
-                "place": "Google Cloud:" + frame["Google Cloud Region"],
+                "place": places("gcp", frame["Google Cloud Region"]),
                 "time_s": np.full(len(frame), start),
                 "g_per_kwh": frame[value],
                 "carbon_free_share": np.where(share > 1, share / 100.0, share),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from hcsim.traces._files import read_csv
+from hcsim.model import InputError
+from hcsim.traces._files import read_bytes, read_csv, read_json
 from hcsim.traces._table import Source, Table, checked
 
 
@@ -33,4 +34,45 @@ class GcpLatency(Source):
                 "usd_per_gb": unknown,
             },
             str(path),
+        )
+
+
+@dataclass(frozen=True)
+class GcpLatencyMatrix(Source):
+    """The same as a square, by Electricity Maps' zones; a mapper beside it names the region of each row and column (two
+    regions share the zone ``US-MIDA-PJM``, so only the order tells them apart). A region to itself is 5 ms.
+
+    It differs from the pairs of :class:`GcpLatency` in one: between europe-west1 and europe-west9 it has 7 ms, not 4.
+    """
+
+    kind = "links"
+
+    def read(self) -> Table:
+        """A row per ordered pair, also of a region with itself, in the file's order; places as ``gcp:region``."""
+        path = self.file("network/gcp_latency/gcp_latency_matrix.csv")
+        beside = path.with_name("gcp_dc_zonecode_mapper.json")
+        mapper = read_json(beside)
+        raw = read_bytes(path)
+        header = raw.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip().split(",")
+        if not isinstance(mapper, dict) or header != ["origin", *mapper.values()]:
+            raise InputError(f"{path}: row 1: expected 'origin' and the zones of {beside.name}, in its order")
+        regions = [f"gcp:{region}" for region in mapper]
+        kinds = {"origin": pa.string(), **dict.fromkeys(regions, pa.float64())}
+        named = ",".join(kinds).encode() + b"\n" + b"".join(raw.split(b"\n", 1)[1:])  # no name twice
+        table = read_csv(path, kinds, raw=named)
+        if table["origin"].to_pylist() != header[1:]:
+            raise InputError(f"{path}: its rows are not the zones of its columns, in their order")
+        n = len(regions)
+        unknown = np.full(n * n, np.nan)
+        return checked(
+            "links",
+            {
+                "source": np.repeat(regions, n),
+                "target": np.tile(regions, n),
+                "bytes_per_s": unknown,
+                "rtt_s": table.select(regions).to_pandas().to_numpy().ravel() / 1e3,
+                "usd_per_gb": unknown,
+            },
+            str(path),
+            np.repeat(np.arange(2, n + 2), n),
         )

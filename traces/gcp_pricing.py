@@ -9,19 +9,17 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv
+from hcsim.traces._gpus import of_instances
+from hcsim.traces._places import places
 from hcsim.traces._table import Source, Table, checked, left_out
-
-#: Machine family -> GPU, and where its name ends in ``-Ng`` or needs a table, how many.
-FAMILIES = {"a2": "A100", "a3": "H100", "g2": "L4", "g4": "RTX6000"}
-G2 = {"4": 1, "8": 1, "12": 1, "16": 1, "24": 2, "32": 1, "48": 4, "96": 8}
 
 
 @dataclass(frozen=True)
 class GcpPricing(Source):
     """Monthly extracts of Google's price list for the machine families with GPUs. Spot prices are in it since 2023-06.
 
-    A price is listed also where the machine is not offered. GPU counts are from the machines' names; where a name does
-    not tell, they are 0. Rows without a price for a market are left out and counted.
+    A price is listed also where the machine is not offered. GPUs are from the machines' names (those of a2-highgpu
+    are A100 of 40 GB, of a2-ultragpu of 80). Rows without a price for a market are left out and counted.
     """
 
     kind = "prices"
@@ -40,18 +38,16 @@ class GcpPricing(Source):
         rows = np.concatenate([line, line])
         keep = frame["usd_per_h"].notna().to_numpy()
         frame = frame[keep].reset_index(drop=True)
-        names = frame["instance_type"]
-        gpus = pd.to_numeric(names.str.extract(r"-(\d+)g(?:-|$)")[0], errors="coerce")
-        g2 = names.where(names.str.startswith("g2-"), "").str.rpartition("-")[2].map(G2)
+        gpu, gpus = of_instances("gcp", frame["instance_type"])
         return checked(
             "prices",
             {
                 "time_s": frame["time_s"],
                 "provider": np.full(len(frame), "gcp"),
-                "place": frame["region"],
-                "instance": names,
-                "gpu": names.str.partition("-")[0].map(FAMILIES).fillna("").astype("str"),
-                "gpus": gpus.fillna(g2).fillna(0.0).astype(np.float64),
+                "place": places("gcp", frame["region"]),
+                "instance": frame["instance_type"],
+                "gpu": gpu,
+                "gpus": gpus,
                 "market": frame["market"].astype("str"),
                 "usd_per_h": frame["usd_per_h"],
             },

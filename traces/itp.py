@@ -23,7 +23,8 @@ _ADDED = {
 
 @dataclass(frozen=True)
 class Itp(JobSource):
-    """One ITP cluster: ``01`` to ``10``, 56 to 60 days each, jobs shorter than 600 s left out by the publishers.
+    """One ITP cluster: ``01`` to ``10``, up to 56 to 60 days after 2021-03-04, jobs shorter than 600 s left out by the
+    publishers. Three begin later: ``01``, ``03`` and ``10`` span 34, 49 and 33 days.
 
     The converted logs add models, iterations, batch sizes and deadlines, which their authors made up; ``195job`` is
     their 195-job testbed trace. Times count from the first submission. No GPU type, status or tenant.

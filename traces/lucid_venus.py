@@ -12,6 +12,8 @@ from hcsim.traces._files import read_csv
 from hcsim.traces._table import Source, Table, checked
 
 BIN_S = 600.0
+#: Of a node of Venus, by the defaults of the authors' simulator (simulation/simulator.py, S-Lab-System-Group/Lucid).
+GPUS, CPUS = 8, 96.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,32 @@ class LucidVenus(Source):
                 "gpus": level("start_gpu_num", "end_gpu_num"),
                 "running_jobs": level("start_gpu_job", "end_gpu_job"),
                 "rate_per_s": column["submit_gpu_job"] / BIN_S,
+            },
+            str(path),
+        )
+
+
+@dataclass(frozen=True)
+class LucidVenusNodes(Source):
+    """The 15 virtual clusters of Venus that Lucid simulates: 135 nodes of 8 GPUs and 96 hardware threads each. The file
+    has the nodes alone; GPU type (``unknown``) and memory are not given."""
+
+    kind = "nodes"
+
+    def read(self) -> Table:
+        """A row per virtual cluster, which is the place."""
+        path = self.file("dl_jobs/lucid_venus/vc_config.csv")
+        table = read_csv(path, {"": pa.string(), "num": pa.int64()})
+        n = table.num_rows
+        return checked(
+            "nodes",
+            {
+                "gpu": np.full(n, "unknown"),
+                "gpus": np.full(n, GPUS),
+                "cpus": np.full(n, CPUS),
+                "ram_bytes": np.full(n, np.nan),
+                "nodes": table["num"].to_numpy(),
+                "place": table[""].to_pandas(),
             },
             str(path),
         )

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_csv
+from hcsim.traces._gpus import named
 from hcsim.traces._table import JobSource, Source, Table, checked, left_out
 
 FOLDER = "gpu_sharing/openb_2023"
@@ -21,7 +22,7 @@ class Openb(JobSource):
 
     Pods without a GPU and pods that were never scheduled are left out and counted. ``gpu_milli`` is of each GPU. CPUs
     are cores, memory is MiB in the file; their status is the pod's phase, failed ones included. The authors' resampled
-    variants ``multigpu*`` hold no times, so they cannot be replayed.
+    variants ``multigpu*`` hold no times: :class:`OpenbDemands` reads them.
 
     Args:
         variant: ``default``, ``cpu050``, ``cpu100``, ``gpushare20`` to ``80``, ``gpuspec05`` to ``25``.
@@ -33,7 +34,7 @@ class Openb(JobSource):
         """The pods in the file's order."""
         if self.variant.startswith("multigpu"):
             raise InputError(
-                f"trace.variant: '{self.variant}' holds no times, expected a variant with them, as default"
+                f"trace.variant: '{self.variant}' holds no times and cannot be replayed; openb:OpenbDemands reads it"
             )
         path = self.file(f"{FOLDER}/openb_pod_list_{self.variant}.csv")
         whole = ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
@@ -58,12 +59,43 @@ class Openb(JobSource):
                 "gpu_milli": frame["gpu_milli"].to_numpy(),
                 "cpus": frame["cpu_milli"].to_numpy() / 1000.0,
                 "ram_bytes": frame["memory_mib"].to_numpy() * MIB,
-                "gpu_type": frame["gpu_spec"].fillna(""),
+                "gpu_type": named(frame["gpu_spec"].fillna("")),
                 "status": frame["pod_phase"],
             },
             str(path),
             rows,
             dropped,
+        )
+
+
+@dataclass(frozen=True)
+class OpenbDemands(Source):
+    """What all pods of a variant ask for, in the file's order, in which they can be packed one after another. Pods
+    without a GPU are there with 0.
+
+    Args:
+        variant: ``multigpu20``, ``30`` or ``40`` (per cent of all GPUs asked for that pods with several ask for; 7 in
+            the original), or one that :class:`Openb` reads.
+    """
+
+    kind = "demands"
+
+    variant: str = "multigpu20"
+
+    def read(self) -> Table:
+        """A row per pod."""
+        path = self.file(f"{FOLDER}/openb_pod_list_{self.variant}.csv")
+        whole = ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
+        table = read_csv(path, dict.fromkeys(whole, pa.int64()))
+        return checked(
+            "demands",
+            {
+                "gpus": table["num_gpu"].to_numpy(),
+                "gpu_milli": table["gpu_milli"].to_numpy(),
+                "cpus": table["cpu_milli"].to_numpy() / 1000.0,
+                "ram_bytes": table["memory_mib"].to_numpy() * MIB,
+            },
+            str(path),
         )
 
 
@@ -86,7 +118,7 @@ class OpenbNodes(Source):
         return checked(
             "nodes",
             {
-                "gpu": table["model"].to_pandas().fillna(""),
+                "gpu": named(table["model"].to_pandas().fillna("")),
                 "gpus": table["gpu"].to_numpy(),
                 "cpus": table["cpu_milli"].to_numpy() / 1000.0,
                 "ram_bytes": table["memory_mib"].to_numpy() * MIB,

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_bytes, read_csv, why
+from hcsim.traces._gpus import named
 from hcsim.traces._table import Source, Table, checked
 
 NAMES = ("machine", "gpu_type", "cap_cpu", "cap_mem", "cap_gpu")
@@ -41,7 +42,7 @@ class PaiMachines(Source):
         return checked(
             "nodes",
             {
-                "gpu": table["gpu_type"].to_pandas().where(gpus > 0, ""),
+                "gpu": named(table["gpu_type"].to_pandas().where(gpus > 0, "")),
                 "gpus": gpus,
                 "cpus": table["cap_cpu"].to_numpy(),
                 "ram_bytes": table["cap_mem"].to_numpy() * GIB,

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hcsim.model import InputError, nearest
 from hcsim.traces._files import read_json
+from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Source, Table, checked
 
 FILES = {
@@ -47,7 +48,7 @@ class ProfileGavel(Source):
                     for other, rate in others.items():
                         with_ = "alone" if other == "null" else f"with {' x'.join(str(x) for x in _job(other))}"
                         own = rate if other == "null" else rate[0]
-                        name = gpu.removesuffix("_unconsolidated").upper()
+                        name = canonical(gpu.removesuffix("_unconsolidated"))
                         rows.append((model, name, gang, spread + with_, "throughput", float(own), "steps/s"))
         except (AttributeError, ValueError, SyntaxError, TypeError, IndexError) as error:
             raise InputError(f"{path}: not a table of throughputs ({str(error).splitlines()[0]})") from None

@@ -8,6 +8,7 @@ import pandas as pd
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_json
+from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Source, Table, checked
 
 #: Key -> (metric, unit, factor to the unit).
@@ -46,7 +47,15 @@ class ProfileMlEnergy(Source):
                 for key, (metric, unit, factor) in METRICS.items():
                     value = float(each[key]) * factor
                     rows.append(
-                        (each["model_id"], each["gpu_model"], float(each["num_gpus"]), setting, metric, value, unit)
+                        (
+                            each["model_id"],
+                            canonical(each["gpu_model"]),
+                            float(each["num_gpus"]),
+                            setting,
+                            metric,
+                            value,
+                            unit,
+                        )
                     )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: not a list of configurations ({type(error).__name__}: {error})") from None

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv
+from hcsim.traces._gpus import named
 from hcsim.traces._table import Source, Table, checked
 
 #: Column -> (metric, unit, factor to the unit).
@@ -23,7 +24,8 @@ METRICS = {
 
 @dataclass(frozen=True)
 class ProfileSplitwise(Source):
-    """Times are milliseconds in the file. ``gpus`` is the degree of tensor parallelism."""
+    """Times are milliseconds in the file. ``gpus`` is the degree of tensor parallelism. H100 with a cap on its power
+    (``h100-80gb-pcap``) is told apart by the setting."""
 
     kind = "profiles"
 
@@ -34,7 +36,8 @@ class ProfileSplitwise(Source):
         kinds = dict.fromkeys(("model", "hardware"), pa.string()) | dict.fromkeys((*sizes, *METRICS), pa.float64())
         frame = read_csv(path, kinds).to_pandas()
         shown = [name + " " + frame[name].map("{:g}".format) for name in ("prompt_size", "batch_size", "token_size")]
-        frame["setting"] = shown[0] + ", " + shown[1] + ", " + shown[2]
+        capped = frame["hardware"].str.endswith("-pcap").map({True: ", power capped", False: ""})
+        frame["setting"] = shown[0] + ", " + shown[1] + ", " + shown[2] + capped
         parts = [
             frame.assign(metric=metric, unit=unit, value=frame[column] * factor)
             for column, (metric, unit, factor) in METRICS.items()
@@ -44,7 +47,7 @@ class ProfileSplitwise(Source):
             "profiles",
             {
                 "model": every["model"],
-                "gpu": every["hardware"],
+                "gpu": named(every["hardware"]),
                 "gpus": every["tensor_parallel"],
                 "setting": every["setting"],
                 "metric": every["metric"].astype("str"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from hcsim.traces._files import read_bytes, read_csv
+from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Source, Table, checked
 
 
@@ -29,7 +31,8 @@ class ProfileVidur(Source):
 
     def read(self) -> Table:
         """A row per operator and row of the file."""
-        path = self.file(f"gpu_profiles/vidur/compute/{self.gpu}/{self.model}/mlp.csv")
+        name = f"gpu_profiles/vidur/compute/{self.gpu}/{self.model}/mlp.csv"
+        path = self.file(f"{name}.gz" if (Path(self.data_dir) / f"{name}.gz").is_file() else name)
         raw = read_bytes(path)
         header = raw.split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(",")
         means = [name for name in header if name.startswith("time_stats.") and name.endswith(".mean")]
@@ -52,7 +55,7 @@ class ProfileVidur(Source):
             "profiles",
             {
                 "model": np.full(len(every), self.model),
-                "gpu": np.full(len(every), self.gpu.upper()),
+                "gpu": np.full(len(every), canonical(self.gpu)),
                 "gpus": every["gpus"],
                 "setting": every["setting"],
                 "metric": every["metric"].astype("str"),

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv
-from hcsim.traces._table import Source, Table, checked
+from hcsim.traces._gpus import canonical
+from hcsim.traces._table import Source, Table, checked, left_out
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ProfileZeus(Source):
             "profiles",
             {
                 "model": pd.concat([frame["network"]] * 2, ignore_index=True),
-                "gpu": np.full(2 * n, self.gpu.upper()),
+                "gpu": np.full(2 * n, canonical(self.gpu)),
                 "gpus": np.ones(2 * n),
                 "setting": pd.concat([setting] * 2, ignore_index=True),
                 "metric": np.repeat(["time per epoch", "average power"], n),
@@ -52,4 +53,49 @@ class ProfileZeus(Source):
             },
             str(path),
             np.tile(np.arange(2, n + 2), 2),
+        )
+
+
+@dataclass(frozen=True)
+class ProfileZeusTrain(Source):
+    """Epochs until a target of accuracy (or word error) is met, by batch size, optimiser, learning rate and run. They
+    do not depend on the GPU type, so none is given. Runs that never met a target are left out and counted."""
+
+    kind = "profiles"
+
+    def read(self) -> Table:
+        """A row per run and target."""
+        path = self.file("gpu_profiles/zeus/summary_train.csv")
+        text = ("dataset", "network", "optimizer", "learning_rate")
+        number = ("batch_size", "run", "target_metric", "target_epoch")
+        kinds = dict.fromkeys(text, pa.string()) | dict.fromkeys(number, pa.float64())
+        frame = read_csv(path, kinds, nullable=("target_epoch",)).to_pandas()
+        rows = np.arange(2, len(frame) + 2)
+        met = frame["target_epoch"].notna().to_numpy()
+        frame = frame[met].reset_index(drop=True)
+        setting = (
+            frame["dataset"]
+            + ", batch "
+            + frame["batch_size"].map("{:g}".format)
+            + ", "
+            + frame["optimizer"]
+            + ", learning rate "
+            + frame["learning_rate"]
+            + frame["run"].map(", run {:g}".format)
+            + frame["target_metric"].map(", to {:g}".format)
+        )
+        return checked(
+            "profiles",
+            {
+                "model": frame["network"],
+                "gpu": np.full(len(frame), ""),
+                "gpus": np.ones(len(frame)),
+                "setting": setting.astype("str"),
+                "metric": np.full(len(frame), "epochs to target"),
+                "value": frame["target_epoch"],
+                "unit": np.full(len(frame), "epochs"),
+            },
+            str(path),
+            rows[met],
+            left_out(met, rows, "the run never met that target"),
         )

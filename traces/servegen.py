@@ -30,7 +30,7 @@ class Servegen(Source):
 
     Args:
         model: ``language/m-small`` (14 days) or ``reason/deepseek-r1`` (24 h), the folder below ``servegen``.
-        hours: how much of it, from its start (0: all; a day of m-small is 24 million requests).
+        hours: how much of it, from its start (0: all; a day of m-small is 27 million requests).
         seed: of the draw.
     """
 
@@ -50,7 +50,7 @@ class Servegen(Source):
             raise InputError(f"{folder}: expected a folder with chunk-*-trace.csv")
         with_lengths = [path for path in found if _lengths_of(path).is_file()]
         if not with_lengths:
-            raise InputError(f"{folder}: no client has its lengths, expected {_lengths_of(found[0]).name}")
+            raise InputError(f"{folder}: no client has its lengths, expected {_lengths_of(found[0]).name} or with .gz")
         parts = [self._client(path) for path in with_lengths]
         order = np.argsort(np.concatenate([part["arrival_s"] for part in parts]), kind="stable")
         import pandas as pd
@@ -120,8 +120,10 @@ class Servegen(Source):
 
 
 def _lengths_of(path: Path) -> Path:
-    """The file of lengths beside a client's file of rates."""
-    return path.with_name(path.name.replace("trace.csv", "dataset.json"))
+    """The file of lengths beside a client's file of rates, compressed or not; the plain name where there is none."""
+    plain = path.with_name(path.name.replace("trace.csv", "dataset.json"))
+    found = [plain, *(plain.with_name(plain.name + suffix) for suffix in (".gz", ".xz"))]
+    return next((each for each in found if each.is_file()), plain)
 
 
 def _histograms(path: Path) -> dict[int, dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]]:

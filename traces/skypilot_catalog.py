@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from hcsim.model import InputError, nearest
 from hcsim.traces._files import read_csv
+from hcsim.traces._gpus import named
+from hcsim.traces._places import places
 from hcsim.traces._table import Source, Table, checked, left_out
 
 DATES = {"aws": "2021-11-10", "gcp": "2022-06-24"}
@@ -18,6 +20,7 @@ DATES = {"aws": "2021-11-10", "gcp": "2022-06-24"}
 @dataclass(frozen=True)
 class SkypilotCatalog(Source):
     """Google's prices are of the accelerators alone, without the machine. Offers without a price are left out, counted.
+    What it calls A100 is the smaller of 40 GB, the only one that either cloud had then; TPUs keep their names.
 
     Args:
         provider: ``aws`` (on demand) or ``gcp`` (on demand and spot).
@@ -62,9 +65,9 @@ class SkypilotCatalog(Source):
             {
                 "time_s": np.full(len(frame), when),
                 "provider": np.full(len(frame), self.provider),
-                "place": frame["place"],
+                "place": places(self.provider, frame["place"]),
                 "instance": frame["instance"].astype("str"),
-                "gpu": frame["gpu"].fillna(""),
+                "gpu": named(frame["gpu"].fillna("")).replace("A100", "A100-40GB"),
                 "gpus": frame["gpus"].fillna(0.0),
                 "market": frame["market"].astype("str"),
                 "usd_per_h": frame["usd_per_h"],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from hcsim.model import InputError
 from hcsim.traces._files import Defect, Defective, read_json
+from hcsim.traces._gpus import canonical, is_gpu
 from hcsim.traces._table import Source, Table, checked
 
 FOLDER = "spot/skypilot_spot_traces"
@@ -17,7 +19,8 @@ FOLDER = "spot/skypilot_spot_traces"
 class SpotSkypilot(Source):
     """How many instances could be had (availability) or were there (preemption) at each tick; 0 or 1, to 16 in 16-node.
 
-    Times count from the first tick.
+    Times count from the first tick. ``gpus`` is of one instance; the traces of CPU machines (``intel_64``, ``c3-88``)
+    have none. ``usd_per_h`` is there where the file has prices (six of the preemption traces).
 
     Args:
         trace: a file below the folder: kind, nodes, date, and zone_gpu_count.
@@ -43,7 +46,15 @@ class SpotSkypilot(Source):
         if bad:
             found = [Defect(i + 1, "entry of data", repr(data[i]), "a whole number of instances") for i in bad[:1000]]
             raise Defective(path, found, len(bad))
-        zone, gpu = place_of(path.stem)
+        prices = known.get("prices")
+        if prices is not None:
+            if not isinstance(prices, list) or len(prices) != len(data):
+                raise InputError(f"{path}: expected as many prices as entries of data, {len(data):,}")
+            bad = [i for i, each in enumerate(prices) if type(each) not in (int, float) or not 0 <= each < float("inf")]
+            if bad:
+                found = [Defect(i + 1, "entry of prices", repr(prices[i]), "USD per hour") for i in bad[:1000]]
+                raise Defective(path, found, len(bad))
+        zone, gpu, gpus = place_of(path.stem)
         return checked(
             "availability",
             {
@@ -51,13 +62,24 @@ class SpotSkypilot(Source):
                 "place": np.full(len(data), zone),
                 "gpu": np.full(len(data), gpu),
                 "nodes": np.array(data, np.int64),
+                "gpus": np.full(len(data), gpus),
+                "usd_per_h": None if prices is None else np.array(prices, np.float64),
             },
             str(path),
             np.arange(1, len(data) + 1),
         )
 
 
-def place_of(stem: str) -> tuple[str, str]:
-    """Zone and GPU (with its count) of a file's name, ``us-west-2b_v100_8``."""
-    zone, _, gpu = stem.partition("_")
-    return zone, gpu.replace("_", "x") or "unknown"
+def place_of(stem: str) -> tuple[str, str, float]:
+    """Zone with its provider, GPU type and GPUs of an instance, from a file's name (``us-west-2b_v100_8``).
+
+    AWS's zones end in a digit and a letter (``us-west-2b``), Google's in a letter of its own (``us-central1-a``). What
+    follows the zone is a GPU type with a count, else a CPU machine; where nothing does, neither is known.
+    """
+    zone, _, machine = stem.partition("_")
+    provider = "aws" if re.search(r"-\d[a-z]$", zone) else "gcp" if re.search(r"\d-[a-z]$", zone) else ""
+    place = f"{provider}:{zone}" if provider else zone
+    name, _, count = machine.partition("_")
+    if not machine:
+        return place, "unknown", float("nan")
+    return (place, canonical(name), float(count)) if is_gpu(name) and count.isdecimal() else (place, "", 0.0)

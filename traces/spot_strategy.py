@@ -46,7 +46,7 @@ class SpotStrategy(Source):
         if not np.isin(flag, (0, 1)).all():
             row = int(np.argmin(np.isin(flag, (0, 1)))) + 1
             raise InputError(f"{path}: row {row}: flag is {flag[row - 1]}, expected 0 or 1")
-        zone, gpu = place_of(path.stem)
+        zone, gpu, gpus = place_of(path.stem)
         return checked(
             "availability",
             {
@@ -60,6 +60,7 @@ class SpotStrategy(Source):
                 "place": np.full(len(flag), zone),
                 "gpu": np.full(len(flag), gpu),
                 "nodes": 1 - flag if polarity == "failed" else flag,
+                "gpus": np.full(len(flag), gpus),
             },
             str(path),
             np.arange(1, len(flag) + 1),

@@ -10,13 +10,16 @@ import pandas as pd
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_json
+from hcsim.traces._gpus import of_instances
+from hcsim.traces._places import places
 from hcsim.traces._table import Source, Table, checked, left_out
 
 
 @dataclass(frozen=True)
 class SpotlakeAzure(Source):
-    """The file is a JSON text that holds JSON. Machine types carry no GPU names in it; prices below 0 mean none and are
-    left out and counted. Regions are short display names."""
+    """The file is a JSON text that holds JSON. Machine types carry no GPU names in it: their GPUs are from their names.
+    Prices below 0 mean none and are left out and counted. Regions are short display names in the file (``US East``),
+    Azure's codes here."""
 
     kind = "prices"
 
@@ -40,15 +43,16 @@ class SpotlakeAzure(Source):
         rows = np.concatenate([line, line])
         keep = np.isfinite(price) & (price >= 0)
         both = pd.concat([frame, frame], ignore_index=True)[keep].reset_index(drop=True)
+        gpu, gpus = of_instances("azure", both["InstanceType"].astype("str"))
         return checked(
             "prices",
             {
                 "time_s": np.concatenate([seconds, seconds])[keep],
                 "provider": np.full(len(both), "azure"),
-                "place": both["Region"].astype("str"),
+                "place": places("azure", both["Region"].astype("str")),
                 "instance": (both["InstanceTier"].astype("str") + "_" + both["InstanceType"].astype("str")),
-                "gpu": np.full(len(both), ""),
-                "gpus": np.zeros(len(both)),
+                "gpu": gpu,
+                "gpus": gpus,
                 "market": np.repeat(["on_demand", "spot"], len(frame))[keep],
                 "usd_per_h": price[keep],
             },

@@ -13,23 +13,30 @@ from hypothesis import strategies as st
 from hcsim import InputError
 from hcsim.traces._table import Source, Table
 from hcsim.traces.acme import Acme
+from hcsim.traces.alibaba_dlrm import AlibabaDlrm
 from hcsim.traces.aws_price_history import AwsPriceHistory
 from hcsim.traces.azure_llm import AzureLlm
 from hcsim.traces.bamboo import Bamboo
 from hcsim.traces.burstgpt import Burstgpt
-from hcsim.traces.chronus import Chronus
+from hcsim.traces.carbon_regions import CarbonGsf
+from hcsim.traces.chronus import Chronus, ChronusModels
+from hcsim.traces.cloud_incidents import ServiceOutages
 from hcsim.traces.gaia import Gaia
 from hcsim.traces.gpu_prices import AwsP5, GpuPrices
+from hcsim.traces.helios_earth import HeliosCapacity, HeliosSummary, PhillyNodes
 from hcsim.traces.itp import Itp
+from hcsim.traces.lucid_venus import LucidVenusNodes
 from hcsim.traces.mooncake import Mooncake
-from hcsim.traces.openb import Openb, OpenbNodes
+from hcsim.traces.openb import Openb, OpenbDemands, OpenbNodes
 from hcsim.traces.philly import Philly
+from hcsim.traces.profile_zeus import ProfileZeusTrain
 from hcsim.traces.shockwave import Shockwave
 from hcsim.traces.sia import Sia
+from hcsim.traces.skyplane import SkyplaneCost, SkyplaneRtt, SkyplaneThroughput
 from hcsim.traces.spot_skypilot import SpotSkypilot
 from hcsim.traces.spot_strategy import SpotStrategy
 from hcsim.traces.swf import Swf
-from hcsim.traces.titan import Titan
+from hcsim.traces.titan import Titan, TitanGpus, TitanLifetimes
 
 #: Source -> (parameters, a few good rows).
 GOOD: dict[type[Source], tuple[dict[str, object], str]] = {
@@ -46,11 +53,26 @@ GOOD: dict[type[Source], tuple[dict[str, object], str]] = {
     AzureLlm: ({}, "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109"),
     Mooncake: ({}, '{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1]}\n{"timestamp": 9, "input_length": 7, "output_length": 5, "hash_ids": []}\n'),
     Burstgpt: ({}, "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,472,18,490,API log\n6,GPT-4,4,0,4,API log\n"),
-    SpotSkypilot: ({}, '{"metadata": {"gap_seconds": 32}, "data": [0, 1, 1, 0]}'),
+    SpotSkypilot: ({}, '{"metadata": {"gap_seconds": 32}, "data": [0, 1, 1, 0], "prices": [0.5, 0.5, 0.6, 0.5]}'),
     SpotStrategy: ({"polarity": "failed"}, "0,2022-10-26T22:05:04.000Z,1\n1,2022-10-26T22:15:04.000Z,0\n"),
     AwsPriceHistory: ({}, "euw3-az2\tg4dn.4xlarge\tLinux/UNIX\t0.4664\t2022-05-31T18:20:41+00:00\neuw3-az2\tg4dn.4xlarge\tRed Hat\t0.5\t2022-05-31T18:20:41+00:00\n"),
+    AlibabaDlrm: ({}, "instance_sn,role,app_name,cpu_request,gpu_request,memory_request,creation_time,scheduled_time,deletion_time\ni0,HN,a,12,1,120.0,,,\ni1,HN,a,12,1,120.0,5.0,7.0,9.0\ni2,CN,a,12,0,120.0,,,\n"),
+    OpenbDemands: ({}, "name,cpu_milli,memory_mib,num_gpu,gpu_milli\np0,12000,16384,1,1000\np1,6000,12288,0,0\n"),
+    ChronusModels: ({}, '{"alexnet": {"2": {"1": 1.0, "2": 0.745}}}'),
+    HeliosCapacity: ({}, "date,vca,vcb,total\n2020-04-01,112,8,120\n2020-04-02,112,0,112\n"),
+    PhillyNodes: ({}, "time,active,total\n2017-10-03 00:00:00,312,420\n2017-10-03 00:01:00,309,420\n"),
+    HeliosSummary: ({}, "id,gpu_num,gpu_job_num,avg_run_time_gpu,fail_rate\nVenus,1022,125303,13040.6,0.12\nEarth,997,427148,5130.6,\n"),
+    LucidVenusNodes: ({}, ",num\nvcEwI,9\nvcWoR,5\n"),
+    SkyplaneThroughput: ({}, "src_region,src_tier,dst_region,dst_tier,throughput_received\naws:eu-west-3,PREMIUM,gcp:europe-west6-a,STANDARD,4.7e9\ngcp:a-b1-a,,gcp:a-b2-b,,5e8\n"),
+    SkyplaneRtt: ({}, "src_region,src_tier,dst_region,dst_tier,avg_rtt\naws:eu-west-3,PREMIUM,gcp:europe-west6-a,STANDARD,105.9\naws:eu-west-3,PREMIUM,gcp:europe-west6-a,PREMIUM,15.9\n"),
+    SkyplaneCost: ({}, "src,dest,cost\naws:us-east-2,azure:eastus,0.09\naws:us-east-2,gcp:us-east1-b,0.09\n"),
+    CarbonGsf: ({}, "year,cloud-provider,cloud-region,em-zone-id,provider-cfe-annual,power-usage-effectiveness,grid-carbon-intensity-average-consumption-annual\n2024,Amazon Web Services,af-south-1,ZA,,1.24,702.03\n2023,Microsoft Azure,northeurope,FI,,,82.3\n"),
+    ServiceOutages: ({}, "start_time,end_time,status,service\n0.0,4800.0,1.0,Github\n296400.0,298800.0,0.124,Github\n"),
+    TitanLifetimes: ({}, "SN,location,insert,remove,duration,out,event\n03,c11,2017-04-09 21:36:19,2019-08-01 20:07:33,72916274,FALSE,\n04,c11,,2019-08-01 20:07:33,,,OTB\n"),
+    TitanGpus: ({}, "SN,time,last,col,row,cage,slot,node,out,dead_otb,dead_dbe\n03,72916274,2019-08-01 20:07:33,11,2,1,4,1,FALSE,FALSE,FALSE\n04,7,2019-07-01 20:07:33,11,2,1,4,1,TRUE,FALSE,TRUE\n"),
+    ProfileZeusTrain: ({}, "dataset,network,batch_size,optimizer,learning_rate,run,target_metric,target_epoch\ncifar,net,1024,adam,1e-1,1,0.05,1\ncifar,net,1024,adam,1e-1,1,0.85,\n"),
     Bamboo: ({}, "0,add,node1\n540000,remove,node1\n"),
-    GpuPrices: ({}, "date,provider,gpu_model,gpu_count,region,rental_type,price_median_usd\n2026-02-11,ace,A100,1,global,on_demand,2.3\n2026-02-12,ace,A100,8,,spot,1.3\n"),
+    GpuPrices: ({}, "date,provider,gpu_model,gpu_count,region,rental_type,price_median_usd,fetched_at\n2026-02-11,ace,A100,1,global,on_demand,2.3,2026-02-11T21:00:00.5+00:00\n2026-03-12,ace,A100,8,,spot,1.3,2026-03-12T21:00:00+00:00\n"),
     AwsP5: ({}, "timestamp,instance,price_usd\n2025-04-23T18:52:57,p5.48xlarge,98.32\n2025-04-01,p5.48xlarge,\n"),
     Titan: ({}, "SN,location,insert,remove,duration,out,event\n03,c11,2017-04-09 21:36:19,2019-08-01 20:07:33,72916274,FALSE,\n04,c11,,2019-08-01 20:07:33,,,OTB\n"),
 }  # fmt: skip

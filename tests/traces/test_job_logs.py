@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from hcsim import InputError
+from hcsim.traces._fleets import to_fleet
 from hcsim.traces._table import Source
-from hcsim.traces.acme import Acme
-from hcsim.traces.chronus import Chronus
+from hcsim.traces.acme import Acme, AcmeSummary
+from hcsim.traces.chronus import Chronus, ChronusModels
 from hcsim.traces.gaia import SAMPLES, Gaia
 from hcsim.traces.gavel import Gavel
-from hcsim.traces.helios_earth import HeliosEarth
+from hcsim.traces.helios_earth import HeliosCapacity, HeliosEarth, HeliosSummary, PhillyNodes
 from hcsim.traces.itp import Itp
-from hcsim.traces.lucid_venus import LucidVenus
+from hcsim.traces.lucid_venus import LucidVenus, LucidVenusNodes
 from hcsim.traces.pollux import Pollux
 from hcsim.traces.shockwave import FILES, Shockwave
 from hcsim.traces.sia import Sia
@@ -93,7 +94,33 @@ def test_chronus(shared_traces: Path) -> None:
     first = next(i for i, r in enumerate(rows) if int(r["num_gpu"]) == 0)
     assert table.dropped[0].row == first + 2
     kept = [r for r in rows if int(r["num_gpu"])]
-    assert table.frame["duration_s"].sum() == sum(float(r["duration"]) for r in kept)
+    frame = table.frame
+    assert frame["duration_s"].tolist() == [60.0 * int(r["duration"]) for r in kept]
+    start = min(int(r["submit_time"]) for r in kept)
+    assert frame["arrival_s"].tolist() == [60.0 * (int(r["submit_time"]) - start) for r in kept]
+    due = [60.0 * (int(r["submit_time"]) - start + int(r["expect_time_list"])) for r in kept]
+    assert frame["deadline_s"].tolist() == due
+    # two weeks, runs of 20 minutes (the authors' lease) to three days: what minutes give and seconds do not
+    assert 13.9 < frame["arrival_s"].max() / 86_400 < 14
+    assert frame["duration_s"].min() == 20 * 60 and 71.9 < frame["duration_s"].max() / 3600 < 72
+    assert (frame["deadline_s"] > frame["arrival_s"] + frame["duration_s"]).all()
+
+
+def test_chronus_reads_the_first_of_several_deadlines(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.csv"
+    path.write_text(
+        "job_id,user,num_gpu,submit_time,iterations,model_name,duration,expect_time_list,best_effort\n"
+        "0,a,1,10,5,vgg16,20,30-60,0\n1,a,1,20,5,vgg16,20,30,1\n2,a,1,20,5,vgg16,20,,0\n"
+    )
+    due = Chronus(path=str(path)).read().frame["deadline_s"]
+    assert due[0] == 1800 and due[1:].isna().all()
+
+
+def test_chronus_models(shared_traces: Path) -> None:
+    known = json.loads((shared_traces / "dl_jobs/chronus/model_info.json").read_text())
+    frame = ChronusModels(str(shared_traces)).read().frame.set_index(["model", "gpus", "setting"])["value"]
+    assert len(frame) == 50 and frame.xs("on 1 nodes", level="setting").eq(1).all()
+    assert frame[("vgg16", 8.0, "on 4 nodes")] == known["vgg16"]["8"]["4"]
 
 
 @pytest.mark.parametrize("trace", ["small_test", "artifact_evaluation", "max_min_fairness", "minimize_makespan"])
@@ -148,6 +175,54 @@ def test_helios_earth(shared_traces: Path, cluster: str, gpus: int) -> None:
     assert (frame["capacity_gpus"] == gpus).all()
     assert np.diff(frame["time_s"]).tolist() == [60.0] * 44_639
     assert frame["gpus"].sum() == sum(float(r["running_gpu_num"]) for r in rows)
+
+
+def test_helios_capacity(shared_traces: Path) -> None:
+    rows = records(shared_traces / "dl_jobs/helios_earth/Earth_gpu_number.csv")
+    frame = HeliosCapacity(str(shared_traces)).read().frame
+    by_day = frame.groupby("time_s")["capacity_gpus"].sum()
+    assert by_day.tolist() == [float(r["total"]) for r in rows] and len(rows) == 181
+    assert set(np.diff(by_day.index)) == {86_400.0}
+    # as the occupancy by the minute has it in May
+    may = frame[frame["time_s"].between(1588291200, 1590969599)]
+    for cluster, gpus in (("vc3sl", 64), ("vcSoL", 32), ("vc6YE", 208)):
+        mine = may[may["place"] == cluster].set_index("time_s")["capacity_gpus"]
+        assert mine.pop(1588982400.0) == 0  # 9 May, on which the file gives all GPUs to one cluster
+        assert len(mine) == 30 and mine.eq(gpus).all()
+
+
+def test_phillys_nodes(shared_traces: Path) -> None:
+    rows = records(shared_traces / "dl_jobs/helios_earth/philly_node_sequence.csv.gz")
+    frame = PhillyNodes(str(shared_traces)).read().frame
+    assert frame["nodes"].tolist() == [float(r["active"]) for r in rows]
+    assert frame["capacity_nodes"].sum() == sum(float(r["total"]) for r in rows)
+    steps, counts = np.unique(np.diff(frame["time_s"]), return_counts=True)
+    assert steps.tolist() == [60.0, 36_000.0] and counts[1] == 1
+    assert frame["gpus"].isna().all()
+
+
+def test_figures_of_clusters(shared_traces: Path) -> None:
+    helios = HeliosSummary(str(shared_traces)).read().frame
+    value = helios.set_index(["entity", "metric"])["value"]
+    four = ("Venus", "Earth", "Saturn", "Uranus")
+    for metric in ("job_num", "gpu_job_num"):
+        assert value[("total", metric)] == sum(value[(name, metric)] for name in four)
+    assert value[("total", "complete_gpu_time")] == pytest.approx(sum(value[(n, "complete_gpu_time")] for n in four))
+    acme = AcmeSummary(str(shared_traces)).read().frame
+    theirs = acme.set_index(["entity", "metric"])["value"]
+    assert theirs[("Helios", "avg_run_time_gpu")] == value[("total", "avg_run_time_gpu")] == 6651.681
+    units = acme.set_index("metric")["unit"].to_dict() | helios.set_index("metric")["unit"].to_dict()
+    assert [units[m] for m in ("avg_gpu_num", "max_gpu", "gpu_num", "cpu_job_num")] == ["GPUs", "GPUs", "GPUs", "jobs"]
+    assert [units[m] for m in ("med_que_time_gpu", "fail_gpu_time", "fail_rate_gpu_time")] == ["s", "GPU-s", "share"]
+    assert acme[acme["unit"] == "share"]["value"].between(0, 1).all()
+
+
+def test_lucid_venus_nodes(shared_traces: Path) -> None:
+    frame = LucidVenusNodes(str(shared_traces)).read().frame
+    assert len(frame) == 15 and frame["nodes"].sum() == 135
+    assert dict(zip(frame["place"], frame["nodes"], strict=True))["vcJsw"] == 32
+    fleet = to_fleet(LucidVenusNodes(str(shared_traces)).read(), "venus")
+    assert fleet.gpus == 135 * 8
 
 
 def test_lucid_venus(shared_traces: Path) -> None:
