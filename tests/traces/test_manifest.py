@@ -348,8 +348,13 @@ def test_every_source_reads_a_file(shared_traces: Path) -> None:
     known = [cls for cls in known if issubclass(cls, Source) and hasattr(cls, "kind")]
     sources = {f"{cls.__module__.removeprefix('hcsim.traces.')}:{cls.__name__}" for cls in known} - {"_table:JobSource"}
     read = {rule.source for _, rule, _ in CASES}
-    # BurstGPT has no sample here; Skyplane joins the three tables that are read singly; ServeGen has its own test
-    assert sources - read == {"burstgpt:Burstgpt", "skyplane:Skyplane", "servegen:Servegen"}
+    # BurstGPT has no sample here, twins of requests draw theirs; Skyplane joins the three tables that are read singly; ServeGen has its own test
+    assert sources - read == {
+        "burstgpt:Burstgpt",
+        "fitted_requests:FittedRequests",
+        "servegen:Servegen",
+        "skyplane:Skyplane",
+    }
 
 
 CLIENTS = [found for path in MANIFEST if (found := re.fullmatch(SERVEGEN, path)) and path.endswith("trace.csv")]
