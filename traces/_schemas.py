@@ -21,7 +21,8 @@ called ``arrival_s`` or ``start_s`` count from the first event of the source unl
     Spot capacity: ``time_s``, ``place``, ``gpu``, ``nodes`` that could be had or were there (int64) from then on.
 ``prices``
     ``time_s`` (may be missing: undated catalogue), ``provider``, ``place``, ``instance``, ``gpu`` (empty: none),
-    ``gpus``, ``market`` (on_demand, spot, reserved), ``usd_per_h`` of the whole instance.
+    ``gpus``, ``market`` (on_demand, spot, reserved), ``usd_per_h`` of the whole instance. Optional: ``term`` of a
+    reservation, in the provider's words (empty: none).
 ``advice``
     What a provider says of spot capacity: ``place``, ``instance``, ``saving_share`` below on demand,
     ``interruption_share`` (upper end of the published band, per month).
@@ -34,6 +35,9 @@ called ``arrival_s`` or ``start_s`` count from the first event of the source unl
 ``profiles``
     Measured speed: ``model``, ``gpu``, ``gpus``, ``setting`` (what else was fixed, in words), ``metric``, ``value``,
     ``unit``.
+``metrics``
+    What a service measured of itself over time: ``time_s``, ``entity`` (a container or host; empty: the service),
+    ``metric``, ``value``, ``unit``.
 ``nodes``
     Machines: ``gpu`` (empty: none), ``gpus``, ``cpus``, ``ram_bytes`` (may be missing), ``nodes`` how many like it.
 """
@@ -55,6 +59,7 @@ KINDS = (
     "carbon",
     "failures",
     "profiles",
+    "metrics",
     "nodes",
 )
 MARKETS = ("on_demand", "spot", "reserved")
@@ -142,6 +147,7 @@ def schema(kind: str) -> Any:
             "gpus": seconds,
             "market": text(among=MARKETS),
             "usd_per_h": number(least),
+            "term": text(required=False),
         },
         "advice": {
             "place": text(),
@@ -180,6 +186,7 @@ def schema(kind: str) -> Any:
             "value": number(),
             "unit": text(),
         },
+        "metrics": {"time_s": number(), "entity": text(), "metric": text(), "value": number(), "unit": text()},
         "nodes": {
             "gpu": text(),
             "gpus": whole(),

@@ -1,7 +1,8 @@
-"""Step times of seven models on AWS, Azure, DGX, RTX and Quadro nodes, as Sia (SOSP'23) measured them."""
+"""Seven models as Sia (SOSP'23) measured them: step times on five kinds of nodes, gradients by batch size."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,50 @@ class ProfileSia(Source):
             },
             str(path),
             np.tile(np.arange(2, n + 2), 2),
+        )
+
+
+@dataclass(frozen=True)
+class ProfileSiaValidation(Source):
+    """A training run at one batch size: the validation metric (accuracy, loss or error, as the model has it) and the
+    squared norm and the variance of the gradient after each part of it, from which Pollux's statistical efficiency is
+    made. What it ran on is not said: ``gpu`` is unknown, ``gpus`` 0.
+
+    Args:
+        model: bert, cifar10, deepspeech2, gpt_pmp, imagenet, ncf, yolov3.
+        batch: the batch size, in the file's name.
+    """
+
+    kind = "profiles"
+
+    model: str = "imagenet"
+    batch: int = 200
+
+    def read(self) -> Table:
+        """Three rows per row of the file; ``setting`` gives the batch, the progress and the iteration."""
+        path = self.file(f"gpu_profiles/sia/{self.model}/validation-{self.batch}.csv")
+        values = {"metric": "validation metric", "grad_sqr": "squared gradient", "grad_var": "gradient variance"}
+        frame = read_csv(path, dict.fromkeys(("progress", "iteration", *values), pa.float64())).to_pandas()
+        n = len(frame)
+        named = re.search(r"validation-(\d+)", path.name)
+        setting = (
+            f"batch {named[1] if named else self.batch}"
+            + frame["progress"].map(", progress {:.12g}".format)
+            + frame["iteration"].map(", iteration {:.0f}".format)
+        )
+        return checked(
+            "profiles",
+            {
+                "model": np.full(3 * n, self.model),
+                "gpu": np.full(3 * n, "unknown"),
+                "gpus": np.zeros(3 * n),
+                "setting": pd.concat([setting] * 3, ignore_index=True),
+                "metric": np.repeat(list(values.values()), n),
+                "value": pd.concat([frame[name] for name in values], ignore_index=True),
+                "unit": np.full(3 * n, "1"),
+            },
+            str(path),
+            np.tile(np.arange(2, n + 2), 3),
         )
 
 

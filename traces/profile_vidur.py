@@ -1,4 +1,4 @@
-"""Vidur's measured times of LLM operators (MLSys'24): layers of seven models on A100, H100 and A40 by tokens."""
+"""Vidur's measured times (MLSys'24): layers of LLMs on A100, H100 and A40 by tokens, and collectives by bytes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from hcsim.model import InputError, nearest
 from hcsim.traces._files import read_bytes, read_csv
 from hcsim.traces._table import Source, Table, checked
+
+COLLECTIVES = ("all_reduce", "send_recv")
 
 
 @dataclass(frozen=True)
@@ -61,4 +64,52 @@ class ProfileVidur(Source):
             },
             str(path),
             every["row"].to_numpy(),
+        )
+
+
+@dataclass(frozen=True)
+class ProfileVidurNetwork(Source):
+    """Mean times of a collective among the GPUs of one or two nodes. Times are milliseconds in the file, ``size`` bytes
+    (a tensor's, as Vidur's profiler passes it on); ``gpus`` is the number of workers, ``model`` is empty.
+
+    The published files of send_recv on pairwise NVLink are the same for A100 and H100: which of them was measured is
+    not known.
+
+    Args:
+        cluster: GPU and wiring, the folder: ``a100_dgx``, ``h100_dgx``, ``a100_pairwise_nvlink``,
+            ``h100_pairwise_nvlink``, or ``a40_pairwise_nvlink`` (send_recv alone).
+        collective: ``all_reduce`` or ``send_recv``.
+    """
+
+    kind = "profiles"
+
+    cluster: str = "a100_dgx"
+    collective: str = "all_reduce"
+
+    def read(self) -> Table:
+        """A row per row of the file."""
+        if self.collective not in COLLECTIVES:
+            raise InputError(f"trace.collective: no '{self.collective}'; {nearest(self.collective, list(COLLECTIVES))}")
+        path = self.file(f"gpu_profiles/vidur/network/{self.cluster}/{self.collective}.csv")
+        mean = f"time_stats.{self.collective}.mean"
+        number = ("num_workers", "size", "devices_per_node", mean)
+        frame = read_csv(path, dict.fromkeys(number, pa.float64())).to_pandas()
+        gpu, _, wiring = self.cluster.partition("_")
+        setting = (
+            frame["size"].map("{:.0f} bytes, ".format)
+            + frame["devices_per_node"].map("{:g} a node, ".format)
+            + (wiring.replace("_", " ") or "unknown wiring")
+        )
+        return checked(
+            "profiles",
+            {
+                "model": np.full(len(frame), ""),
+                "gpu": np.full(len(frame), gpu.upper()),
+                "gpus": frame["num_workers"],
+                "setting": setting,
+                "metric": np.full(len(frame), self.collective),
+                "value": frame[mean] / 1e3,
+                "unit": np.full(len(frame), "s"),
+            },
+            str(path),
         )
