@@ -19,6 +19,7 @@ called ``arrival_s`` or ``start_s`` count from the first event of the source unl
     ``pending_jobs``, ``rate_per_s``.
 ``availability``
     Spot capacity: ``time_s``, ``place``, ``gpu``, ``nodes`` that could be had or were there (int64) from then on.
+    Optional, of one node: ``gpus`` (0: a CPU machine; may be missing), ``usd_per_h`` (may be missing).
 ``prices``
     ``time_s`` (may be missing: undated catalogue), ``provider``, ``place``, ``instance``, ``gpu`` (empty: none),
     ``gpus``, ``market`` (on_demand, spot, reserved), ``usd_per_h`` of the whole instance. Optional: ``term`` of a
@@ -137,7 +138,14 @@ def schema(kind: str) -> Any:
             "pending_jobs": option(number(least)),
             "rate_per_s": option(number(least)),
         },
-        "availability": {"time_s": number(), "place": text(), "gpu": text(), "nodes": whole()},
+        "availability": {
+            "time_s": number(),
+            "place": text(),
+            "gpu": text(),
+            "nodes": whole(),
+            "gpus": number(least, nullable=True, required=False),
+            "usd_per_h": number(least, nullable=True, required=False),
+        },
         "prices": {
             "time_s": number(nullable=True),
             "provider": text(),

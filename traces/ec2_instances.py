@@ -11,10 +11,10 @@ import pandas as pd
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_json
+from hcsim.traces._gpus import of_instances
+from hcsim.traces._places import places
 from hcsim.traces._table import Source, Table, checked, left_out
 
-#: Family -> GPU of those that have some (then; the file gives their number only).
-FAMILIES = {"p2": "K80", "p3": "V100", "g2": "K520", "g3": "M60", "cg1": "M2050"}
 #: When the list was taken; the file does not say, the repository's history says the month.
 DATE = "2017-11-01"
 
@@ -59,15 +59,15 @@ class Ec2Instances(Source):
             raise InputError(f"{path}: trace.system is '{self.system}', expected one of {there}")
         line = np.arange(1, len(frame) + 1)
         frame = frame[keep].reset_index(drop=True)
-        family = frame["instance"].str.partition(".")[0]
+        gpu, _ = of_instances("aws", frame["instance"])  # the file gives their number only
         return checked(
             "prices",
             {
                 "time_s": np.full(len(frame), np.datetime64(DATE, "s").astype(np.int64)),
                 "provider": np.full(len(frame), "aws"),
-                "place": frame["place"].astype("str"),
+                "place": places("aws", frame["place"]),
                 "instance": frame["instance"].astype("str"),
-                "gpu": family.map(FAMILIES).where(frame["gpus"] > 0).fillna("").astype("str"),
+                "gpu": gpu.where(frame["gpus"] > 0, ""),
                 "gpus": frame["gpus"],
                 "market": np.where(frame["term"] == "", "on_demand", "reserved"),
                 "usd_per_h": frame["usd_per_h"],

@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from hcsim.model import InputError, nearest
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, read_bytes, read_csv, why
+from hcsim.traces._gpus import canonical
+from hcsim.traces._places import places
 from hcsim.traces._table import Dropped, Source, Table, checked, left_out
 
 FOLDER = "prices/gcp_pricing_yml"
@@ -19,7 +21,8 @@ HOURS_PER_MONTH = 730.0  # of the file's monthly prices
 GIB_PER_GB = 1e9 / 2**30  # traffic is sold by the GiB (the calculator's own tests: 1024 GiB at 0.12)
 #: What a machine is described by, next to its accelerators (their key names them, its value counts them).
 NO_ACCELERATORS = ("bandwidth", "cost", "cpu", "local-ssd", "ram", "tier1", "type")
-GPUS = {"a100-80gb": "A100-80GB", "h100-80gb": "H100", "h100-80gb-mega": "H100", "h200-141gb": "H200"}
+#: Keys of accelerators that do not say by themselves what they are.
+GPUS = {"a100": "A100-40GB", "h100-80gb-mega": "H100", "rtx6000": "RTXPRO6000"}
 #: Price -> (market, term, hours that it pays for).
 PRICES = {
     "hour": ("on_demand", "", 1.0),
@@ -71,7 +74,7 @@ class GcpPricingYml(Source):
             if len(accelerators) > 1 or not all(_is_number(count) for count in accelerators.values()):
                 raise InputError(f"{path}: {where} holds {accelerators}"[:200] + ", expected one kind of accelerator")
             gpu, gpus = next(iter(accelerators.items()), ("", 0))
-            label = GPUS.get(gpu, str(gpu).upper())
+            label = GPUS.get(gpu) or canonical(str(gpu))
             cost = _dict(path, machine.get("cost") or {}, f"{where}.cost")
             if not cost:
                 unpriced.append(len(rows) + 1)
@@ -96,7 +99,7 @@ class GcpPricingYml(Source):
             {
                 "time_s": np.full(len(frame), made_s),
                 "provider": np.full(len(frame), "gcp"),
-                "place": frame["place"],
+                "place": places("gcp", frame["place"]),
                 "instance": frame["instance"],
                 "gpu": frame["gpu"],
                 "gpus": frame["gpus"],

@@ -11,6 +11,8 @@ import pandas as pd
 
 from hcsim.model import InputError
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, read_json, seconds
+from hcsim.traces._gpus import USUAL_GB, canonical
+from hcsim.traces._places import place
 from hcsim.traces._table import Source, Table, checked
 
 TEXT = ("id", "provider_id", "gpu_model", "tier", "collected_at")
@@ -18,10 +20,10 @@ TEXT = ("id", "provider_id", "gpu_model", "tier", "collected_at")
 
 @dataclass(frozen=True)
 class GpuOfferings(Source):
-    """USD per hour of one GPU with the machine around it; ``instance`` is the offer's id, ``gpu`` its model without the
-    maker's name. An offer is spot where the file says so, whatever it calls its tier: all of ``marketplace`` and
-    ``prototyping`` are. Regions are not given. Some prices are estimates (see ``caveats`` in the file): Jarvis Labs'
-    spot prices, Vast.ai's, of which half are the cheapest offer of the moment.
+    """USD per hour of one GPU with the machine around it; ``instance`` is the offer's id. An offer is spot where the
+    file says so, whatever it calls its tier: all of ``marketplace`` and ``prototyping`` are. Regions are not given.
+    Some prices are estimates (see ``caveats`` in the file): Jarvis Labs' and Vast.ai's spot prices; Vast.ai's others
+    are the cheapest offer of the moment.
 
     ``providers.json`` beside the file names the providers; an offer of one that is not there is refused.
     """
@@ -46,7 +48,7 @@ class GpuOfferings(Source):
             {
                 "time_s": seconds(path, frame["collected_at"], rows),
                 "provider": frame["provider_id"].astype("str"),
-                "place": np.full(len(frame), ""),
+                "place": [place(offer["provider_id"], "") for offer in offers],
                 "instance": frame["id"].astype("str"),
                 "gpu": [_gpu(offer["gpu_model"], offer.get("vram_gb")) for offer in offers],
                 "gpus": np.ones(len(frame)),
@@ -74,9 +76,9 @@ def _defects(row: int, offer: dict[str, Any], providers: set[Any] | None) -> lis
 
 
 def _gpu(model: str, memory_gb: Any) -> str:
-    """A model without its maker and form: ``NVIDIA A100 SXM4`` of 80 GB is an A100-80GB."""
-    short = re.sub(r"^(NVIDIA|AMD)\s+|\b(HGX|Tesla|GeForce)\s+", "", model).strip()
-    found = re.match(r"(A100|H100|H200|GH200|B200|B300|GB300|L40S|L40|L4|A10|A16|A30|A40|T4|V100|P40|MI\d+X)\b", short)
-    if not found:
-        return short
-    return "A100-80GB" if found[1] == "A100" and memory_gb == 80 else found[1]
+    """The name of a model; the memory is said beside it, not always in it. What tells of the machine around it goes."""
+    model = re.sub(r"( NVLink| CC| SE| WE| \(High freq\.\))+$", "", model)
+    name = canonical(model)
+    if name.partition("-")[0] in USUAL_GB and type(memory_gb) is int:
+        return canonical(f"{model} {memory_gb}GB")
+    return name

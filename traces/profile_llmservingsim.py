@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_bytes, read_csv
+from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Source, Table, checked, left_out
 
 #: Columns with a time -> factor to seconds. Of the statistics of a time, the mean.
@@ -85,7 +86,7 @@ class ProfileLlmservingsim(Source):
             "profiles",
             {
                 "model": np.full(len(every), self.model),
-                "gpu": np.full(len(every), self.gpu),
+                "gpu": np.full(len(every), canonical(self.gpu)),
                 "gpus": every["gpus"],
                 "setting": every["setting"] + (", " + self.variant if "/" in self.variant else ""),
                 "metric": every["metric"].astype("str"),

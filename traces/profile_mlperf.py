@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError
 from hcsim.traces._files import Defect, Defective, locate, read_bytes, read_csv, read_json
+from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Dropped, Source, Table, checked
 
 COLUMNS = ("model", "gpu", "gpus", "setting", "metric", "value", "unit")
@@ -239,15 +240,10 @@ def _count(path: Path, known: dict[str, Any], key: str) -> float:
 
 
 def _gpu(published: str) -> str:
-    """The short name of an accelerator: ``NVIDIA H100-SXM-80GB`` is an H100; of the A100s that of 80 GB is its own."""
-    if re.search(r"gaudi", published, re.I):
-        found = re.search(r"gaudi\D*(\d)", published, re.I)
-        return f"Gaudi{found[1] if found else ''}"
-    if published.upper().startswith("TPU"):
-        return published
-    words = re.sub(r"^(NVIDIA|AMD|Intel(\(R\))?)\s+|\b(Instinct|Tesla)\s+", "", published).strip()
-    short = re.split(r"[-\s]", words)[0] if words else ""
-    return "A100-80GB" if short == "A100" and "80GB" in words else short
+    """The name of an accelerator without what else stands there: its partitioning, power and package."""
+    return canonical(
+        re.sub(r"\(R\)|-(NPS\d|[SCD]PX|CTS|\d+W)\b| (Grace Hopper Superchip|AI Accelerator)\b", "", published)
+    )
 
 
 def _lines(log: Path) -> Iterator[tuple[int, str]]:

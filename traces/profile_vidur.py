@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError, nearest
 from hcsim.traces._files import read_bytes, read_csv
+from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Source, Table, checked
 
 COLLECTIVES = ("all_reduce", "send_recv")
@@ -104,7 +105,7 @@ class ProfileVidurNetwork(Source):
             "profiles",
             {
                 "model": np.full(len(frame), ""),
-                "gpu": np.full(len(frame), gpu.upper()),
+                "gpu": np.full(len(frame), canonical(gpu)),
                 "gpus": frame["num_workers"],
                 "setting": setting,
                 "metric": np.full(len(frame), self.collective),

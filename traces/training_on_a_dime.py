@@ -13,10 +13,12 @@ import pyarrow as pa
 
 from hcsim.model import InputError, nearest
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate, read_bytes, read_csv, read_json, seconds
+from hcsim.traces._gpus import canonical, named, of_instances
+from hcsim.traces._places import place, places
 from hcsim.traces._table import Dropped, Source, Table, checked, left_out
-from hcsim.traces.aws_price_history import GPUS
 
 FOLDER = "spot/training_on_a_dime"
+REGIONS = {"us_east": "eastus", "us_north_central": "northcentralus", "us_south_central": "southcentralus"}
 PROBES = {"aws": "aws/availability/persistent_2020-03-15.out", "gcp": "gcp/availability/persistent_2020-03-01.out"}
 #: Lines of a probe log, after the time in brackets.
 LINE = re.compile(
@@ -64,18 +66,16 @@ class TrainingOnADime(Source):
         when = seconds(path, frame["Timestamp"], np.arange(1, len(frame) + 1))
         order = np.argsort(when, kind="stable")
         frame, price = frame.iloc[order].reset_index(drop=True), price.iloc[order].reset_index(drop=True)
+        gpu, gpus = of_instances("aws", frame["InstanceType"])
         return checked(
             "prices",
             {
                 "time_s": when[order],
                 "provider": np.full(len(frame), "aws"),
-                "place": frame["AvailabilityZone"],
+                "place": places("aws", frame["AvailabilityZone"]),
                 "instance": frame["InstanceType"],
-                "gpu": frame["InstanceType"]
-                .map({name: gpu for name, (gpu, _) in GPUS.items()})
-                .fillna("")
-                .astype("str"),
-                "gpus": frame["InstanceType"].map({name: float(n) for name, (_, n) in GPUS.items()}).fillna(0.0),
+                "gpu": gpu,
+                "gpus": gpus,
                 "market": np.full(len(frame), "spot"),
                 "usd_per_h": price,
             },
@@ -132,9 +132,9 @@ class DimeAzure(Source):
             {
                 "time_s": day.to_numpy().astype("datetime64[s]").astype(np.int64),
                 "provider": np.full(len(offered), "azure"),
-                "place": np.full(len(offered), self.region),
+                "place": np.full(len(offered), place("azure", REGIONS.get(self.region, self.region))),
                 "instance": offered["instance"].astype("str"),
-                "gpu": offered["instance"].map(known["GPU type"]).astype("str"),
+                "gpu": named(offered["instance"].map(known["GPU type"])),
                 "gpus": offered["instance"].map(known["# GPUs"]).astype("float64"),
                 "market": np.full(len(offered), "spot"),
                 "usd_per_h": usd.astype("float64"),
@@ -159,7 +159,7 @@ class DimeAzure(Source):
 class DimeProbes(Source):
     """A node of each kind in each zone, asked for and kept as long as it ran: what became of it, every ten minutes for
     two or three days. A row says whether the node of that zone and kind was there from then on (1) or could not be had
-    (0). ``gpu`` is type and number, ``V100x8``.
+    (0). ``gpus`` are those of a node.
 
     Logs say zone and kind when a node is created; later they name it. AWS's failures to create name the kind
     alone: they are of the next zone of the sweep that has no such node. A node of Google's that was never
@@ -181,9 +181,9 @@ class DimeProbes(Source):
         path = self.file(f"{FOLDER}/{PROBES[self.provider]}")
         found = _matched(path, LINE, "a line of a log of probes")
         slots = _slots(found)
-        up: dict[tuple[str, str], bool] = {}
+        up: dict[Slot, bool] = {}
         sweep = [(zone, kind) for zone in _zones(found) for kind in _kinds(found)]
-        rows: list[tuple[int, str, str, str, int]] = []
+        rows: list[tuple[int, str, str, str, float, int]] = []
         unplaced, deleted, at = [], [], 0
         for line, said in found:
             if said["deleted"]:
@@ -202,10 +202,10 @@ class DimeProbes(Source):
             up[slot] = there
             # what is not running any more is asked for again at once: the sweep stays there
             at = sweep.index(slot) + (0 if said["no"] else 1)
-            rows.append((line, said["time"], *slot, int(there)))
+            rows.append((line, said["time"], slot[0], *slot[1], int(there)))
         if not rows:
             raise InputError(f"{path}: no line tells of a node in a zone")
-        frame = pd.DataFrame(rows, columns=["row", "time", "place", "gpu", "nodes"])
+        frame = pd.DataFrame(rows, columns=["row", "time", "place", "gpu", "gpus", "nodes"])
         dropped = [
             Dropped(reason, len(lines), lines[0])
             for reason, lines in (("names no zone or kind", unplaced), ("a message of deletion", deleted))
@@ -215,9 +215,10 @@ class DimeProbes(Source):
             "availability",
             {
                 "time_s": seconds(path, frame["time"].astype("str"), frame["row"].to_numpy()),
-                "place": frame["place"].astype("str"),
+                "place": places(self.provider, frame["place"].astype("str")),
                 "gpu": frame["gpu"].astype("str"),
                 "nodes": frame["nodes"].astype("int64"),
+                "gpus": frame["gpus"].astype("float64"),
             },
             str(path),
             frame["row"].to_numpy(),
@@ -231,7 +232,7 @@ class DimeSpinUps(Source):
 
     A log lists those that came up. A kind that another of the logs lists in a zone and this one does not could not be
     had then (0); of zones that a log does not list at all nothing is known (one of them stops after its first zone).
-    ``gpu`` is type and number, ``V100x8``.
+    ``gpus`` are those of a node.
 
     Args:
         path: a folder of logs named by their time, or one of them.
@@ -242,15 +243,13 @@ class DimeSpinUps(Source):
     def read(self) -> Table:
         """A row per log, zone and kind, by time; ``rows`` are lines of the logs, 0 where nothing is listed."""
         root, frame = _spin_ups(self)
-        frame["gpu"] = frame["gpu"] + "x" + frame["gpus"].map("{:g}".format)
-        there = frame.drop_duplicates(["time_s", "place", "gpu"]).set_index(["time_s", "place", "gpu"])["row"]
-        kinds = frame[["place", "gpu"]].drop_duplicates()
+        key = ["time_s", "place", "gpu", "gpus"]
+        there = frame.drop_duplicates(key).set_index(key)["row"]
+        kinds = frame[key[1:]].drop_duplicates()
         every = frame[["time_s", "place"]].drop_duplicates().merge(kinds, on="place")
         rows = there.reindex(pd.MultiIndex.from_frame(every)).fillna(0).to_numpy(dtype=np.int64)
         every["nodes"] = (rows > 0).astype(np.int64)
-        return checked(
-            "availability", {name: every[name] for name in ("time_s", "place", "gpu", "nodes")}, str(root), rows
-        )
+        return checked("availability", {name: every[name] for name in (*key, "nodes")}, str(root), rows)
 
 
 @dataclass(frozen=True)
@@ -285,6 +284,8 @@ class DimeSpinUpPrices(Source):
 
 
 Found = list[tuple[int, re.Match[str]]]
+Kind = tuple[str, float]  # of a node: its GPU type and how many
+Slot = tuple[str, Kind]  # a zone and a kind
 
 
 def _matched(path: Path, pattern: re.Pattern[str], expected: str) -> Found:
@@ -309,9 +310,8 @@ def _matched(path: Path, pattern: re.Pattern[str], expected: str) -> Found:
     return found
 
 
-def _kind(gpu: str, count: str) -> str:
-    """``nvidia-tesla-v100`` and ``8`` as ``V100x8``."""
-    return f"{gpu.removeprefix('nvidia-tesla-').upper()}x{count}"
+def _kind(gpu: str, count: str) -> Kind:
+    return canonical(gpu), float(count)
 
 
 def _zones(found: Found) -> list[str]:
@@ -319,12 +319,12 @@ def _zones(found: Found) -> list[str]:
     return list(dict.fromkeys(zone for _, said in found if (zone := said["zone"] or said["at"])))
 
 
-def _kinds(found: Found) -> list[str]:
+def _kinds(found: Found) -> list[Kind]:
     """The kinds of node that a log of probes tells of, in the order of its sweep."""
     return list(dict.fromkeys(_kind(said["gpu"], said["count"]) for _, said in found if said["made"]))
 
 
-def _slots(found: Found) -> dict[str, tuple[str, str]]:
+def _slots(found: Found) -> dict[str, Slot]:
     """Node -> its zone and kind, as far as a log of probes says."""
     slots = {said["made"]: (said["zone"], _kind(said["gpu"], said["count"])) for _, said in found if said["made"]}
     zones = {said["seen"]: said["at"] for _, said in found if said["seen"] and said["seen"] not in slots}
@@ -354,11 +354,10 @@ def _spin_ups(source: Source) -> tuple[Path, pd.DataFrame]:
         if pd.isna(when):
             raise InputError(f"{log}: its name is no time, expected YYYY-MM-DDTHH:MM:SS.000Z.out")
         for number, said in _matched(log, SPIN_UP, "zone, GPU type, number of GPUs and price per hour"):
-            gpu = said["gpu"].removeprefix("nvidia-tesla-").upper()
             try:
                 usd = float(said["usd"])
             except ValueError:
                 raise Defective(log, [Defect(number, "Price per hour", f"'{said['usd']}'", "a price")]) from None
-            rows.append((when.timestamp(), said["zone"], gpu, float(said["count"]), usd, number))
+            rows.append((when.timestamp(), place("gcp", said["zone"]), *_kind(said["gpu"], said["count"]), usd, number))
     frame = pd.DataFrame(rows, columns=["time_s", "place", "gpu", "gpus", "usd", "row"])
     return root, frame.sort_values("time_s", kind="stable", ignore_index=True)
