@@ -70,6 +70,11 @@ def locate(name: str, data_dir: str, path: str, default: str) -> Path:
     return found
 
 
+def stem(path: Path | str) -> str:
+    """A file's name without its folder and all that follows the first dot."""
+    return Path(path).name.partition(".")[0]
+
+
 def read_bytes(path: Path) -> bytes:
     """A file's bytes, decompressed when its first bytes say gzip or xz, whatever its name.
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, read_bytes, read_csv, why
+from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, read_bytes, read_csv, stem, why
 from hcsim.traces._table import Source, Table, checked
 
 FOLDER = "llm_requests/alibaba_2026_genai"
@@ -106,20 +106,20 @@ class AlibabaGenaiMetrics(Source):
     none (the whole service).
 
     Args:
-        table_name: an archive's name without ``.tar.gz``, see :data:`METRICS`; that of a file given by ``path`` counts.
+        table_name: an archive's name without ``.tar.gz``, see :data:`METRICS`; ``qps`` by default, of a file given by
+            ``path`` its name says it.
     """
 
     kind = "metrics"
 
-    table_name: str = "qps"
+    table_name: str = ""
 
     def read(self) -> Table:
         """The measurements in the file's order, which is not that of time."""
-        path = self.file(f"{FOLDER}/{self.table_name}.tar.gz")
-        stem = path.name.partition(".")[0]
-        name = stem if stem in METRICS else self.table_name
+        name = self.said("table_name", "qps", stem(self.path) if stem(self.path) in METRICS else None, METRICS)
         if name not in METRICS:
             raise InputError(f"trace.table_name: no table '{name}'; {nearest(name, list(METRICS))}")
+        path = self.file(f"{FOLDER}/{name}.tar.gz")
         metric, unit, factor = METRICS[name]
         kinds = {"timestamp_anon": pa.float64(), "value": pa.float64(), "container_ip": pa.string()}
         if not metric:

@@ -185,6 +185,8 @@ def _yaml(path: Path) -> Any:
     import yaml
 
     data = read_bytes(path)
+    if b"compute:" not in data:  # seen before much else is taken for YAML, which takes its time
+        raise InputError(f"{path}: key compute is missing, expected a price list of Google's cloud")
     try:
         return yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:

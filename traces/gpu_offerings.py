@@ -34,8 +34,10 @@ class GpuOfferings(Source):
         """The offers in the file's order; ``rows`` number them from 1."""
         path = self.file("prices/gpu_offerings_2026/offerings.json")
         offers = read_json(path)
-        if not isinstance(offers, list) or not offers or not all(isinstance(each, dict) for each in offers):
+        if not isinstance(offers, list) or not all(isinstance(each, dict) for each in offers):
             raise InputError(f"{path}: not a list of offers")
+        if not any("gpu_model" in each for each in offers):
+            raise InputError(f"{path}: no offer of a GPU, expected a list of them with gpu_model")
         beside = path.with_name("providers.json")
         known = {each.get("id") for each in read_json(beside) if isinstance(each, dict)} if beside.is_file() else None
         bad = [defect for row, offer in enumerate(offers, 1) for defect in _defects(row, offer, known)]

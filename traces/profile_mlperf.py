@@ -70,12 +70,12 @@ class ProfileMlperfInference(Source):
         path: a folder with logs, as published (``SUBMITTER/results/SYSTEM/MODEL/SCENARIO/.../mlperf_log_summary.txt``
             beside ``SUBMITTER/systems/SYSTEM.json``) or as here (``SUBMITTER/SYSTEM/SCENARIO/...`` with
             ``system.json``), or one log of it.
-        model: of logs whose path does not name it.
+        model: of logs whose path does not name it; of those in the data folder llama2-70b-99.
     """
 
     kind = "profiles"
 
-    model: str = "llama2-70b-99"
+    model: str = ""
 
     def read(self) -> Table:
         """A row per figure, by log; ``rows`` are lines of the logs."""
@@ -89,7 +89,7 @@ class ProfileMlperfInference(Source):
                 continue
             system, scenario = _system(log), said.get("scenario", "unknown scenario")
             inside = log.relative_to(system.folder).parts if log.is_relative_to(system.folder) else ()
-            model = self.model if not inside or inside[0] == scenario else inside[0]
+            model = self.said("model", "llama2-70b-99", inside[0] if inside and inside[0] != scenario else None)
             seen = set()
             for line, metric, value, unit in figures:
                 if (metric, unit) in seen:
@@ -175,16 +175,15 @@ class ProfileMlperfTraining(Source):
         failed = []
         for log in logs:
             events = _events(log)
-            run, start, stop = _run(log, events)
+            run, stop = _run(log, events)
             if run != "success":
                 failed.append(stop)
                 continue
             system, said = _system(log), {key: found[0][1] for key, found in events.items()}
             setting = f"global batch {said.get('global_batch_size', 'unknown')}, {log.stem}, {system.words}"
-            figures = [("time to train", _time_s(log, events, "run_stop") - start, "s", stop)]
+            figures = [("time to train", _took_s(log, events, "run"), "s", stop)]
             if "init_start" in events and "init_stop" in events:
-                took = _time_s(log, events, "init_stop") - _time_s(log, events, "init_start")
-                figures.append(("time to initialise", took, "s", events["init_stop"][-1][0]))
+                figures.append(("time to initialise", _took_s(log, events, "init"), "s", events["init_stop"][-1][0]))
             model = str(said.get("submission_benchmark", "unknown"))
             figures += _tracked(log, events)
             rows += [(model, system.gpu, system.gpus, setting, *figure) for figure in figures]
@@ -326,8 +325,8 @@ def _events(log: Path) -> Events:
     return events
 
 
-def _run(log: Path, events: Events) -> tuple[str, float, int]:
-    """How a run ended, when it began in seconds, and the line of its end.
+def _run(log: Path, events: Events) -> tuple[str, int]:
+    """How a run ended, and the line of its end.
 
     Raises:
         InputError: it has no beginning or no end.
@@ -337,15 +336,17 @@ def _run(log: Path, events: Events) -> tuple[str, float, int]:
             raise InputError(f"{log}: not a whole result of MLPerf training, {key} is missing")
     line, _, _, metadata = events["run_stop"][-1]
     status = metadata.get("status") if isinstance(metadata, dict) else None
-    return str(status), _time_s(log, events, "run_start"), line
+    return str(status), line
 
 
-def _time_s(log: Path, events: Events, key: str) -> float:
-    """When something happened: the first of several starts, the last of several stops."""
-    line, _, time_ms, _ = events[key][0 if key.endswith("start") else -1]
-    if type(time_ms) not in (int, float) or not 0 <= time_ms < 1e15:
-        raise Defective(log, [Defect(line, "time_ms", str(time_ms)[:40], "milliseconds since 1970")])
-    return float(time_ms) / 1e3
+def _took_s(log: Path, events: Events, what: str) -> float:
+    """From the first start of something to its last stop."""
+    times = []
+    for line, _, time_ms, _ in (events[f"{what}_start"][0], events[f"{what}_stop"][-1]):
+        if type(time_ms) not in (int, float) or not 0 <= time_ms < 1e15:
+            raise Defective(log, [Defect(line, "time_ms", str(time_ms)[:40], "milliseconds since 1970")])
+        times.append(time_ms)
+    return float(times[1] - times[0]) / 1e3
 
 
 def _tracked(log: Path, events: Events) -> list[tuple[str, float, str, int]]:

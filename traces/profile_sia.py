@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, stem
 from hcsim.traces._table import Source, Table, checked
+
+MODELS = ("bert", "cifar10", "deepspeech2", "gpt_pmp", "imagenet", "ncf", "yolov3")
 
 
 @dataclass(frozen=True)
@@ -76,31 +79,34 @@ class ProfileSiaValidation(Source):
     made. What it ran on is not said: ``gpu`` is unknown, ``gpus`` 0.
 
     Args:
-        model: bert, cifar10, deepspeech2, gpt_pmp, imagenet, ncf, yolov3.
-        batch: the batch size, in the file's name.
+        model: bert, cifar10, deepspeech2, gpt_pmp, imagenet (the default), ncf, yolov3; of a file given by ``path``
+            its folder says it.
+        batch: the batch size, 200 by default; of a file given by ``path`` its name says it (``validation-200.csv``).
     """
 
     kind = "profiles"
 
-    model: str = "imagenet"
-    batch: int = 200
+    model: str = ""
+    batch: int = 0
 
     def read(self) -> Table:
         """Three rows per row of the file; ``setting`` gives the batch, the progress and the iteration."""
-        path = self.file(f"gpu_profiles/sia/{self.model}/validation-{self.batch}.csv")
+        folder, named = Path(self.path).absolute().parent.name, re.fullmatch(r"validation-(\d+)", stem(self.path))
+        model = self.said("model", "imagenet", folder if folder in MODELS else None)
+        batch = self.said("batch", 200, named and int(named[1]))
+        path = self.file(f"gpu_profiles/sia/{model}/validation-{batch}.csv")
         values = {"metric": "validation metric", "grad_sqr": "squared gradient", "grad_var": "gradient variance"}
         frame = read_csv(path, dict.fromkeys(("progress", "iteration", *values), pa.float64())).to_pandas()
         n = len(frame)
-        named = re.search(r"validation-(\d+)", path.name)
         setting = (
-            f"batch {named[1] if named else self.batch}"
+            f"batch {batch}"
             + frame["progress"].map(", progress {:.12g}".format)
             + frame["iteration"].map(", iteration {:.0f}".format)
         )
         return checked(
             "profiles",
             {
-                "model": np.full(3 * n, self.model),
+                "model": np.full(3 * n, model),
                 "gpu": np.full(3 * n, "unknown"),
                 "gpus": np.zeros(3 * n),
                 "setting": pd.concat([setting] * 3, ignore_index=True),

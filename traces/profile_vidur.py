@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hcsim.model import InputError, nearest
 from hcsim.traces._files import read_bytes, read_csv
 from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Source, Table, checked
@@ -77,25 +78,29 @@ class ProfileVidurNetwork(Source):
     not known.
 
     Args:
-        cluster: GPU and wiring, the folder: ``a100_dgx``, ``h100_dgx``, ``a100_pairwise_nvlink``,
-            ``h100_pairwise_nvlink``, or ``a40_pairwise_nvlink`` (send_recv alone).
-        collective: ``all_reduce`` or ``send_recv``.
+        cluster: GPU and wiring: ``a100_dgx`` (the default), ``h100_dgx``, ``a100_pairwise_nvlink``,
+            ``h100_pairwise_nvlink``, or ``a40_pairwise_nvlink`` (send_recv alone); of a file given by ``path`` its
+            folder says it.
+        collective: ``all_reduce`` (the default) or ``send_recv``; a file given by ``path`` says it.
     """
 
     kind = "profiles"
 
-    cluster: str = "a100_dgx"
-    collective: str = "all_reduce"
+    cluster: str = ""
+    collective: str = ""
 
     def read(self) -> Table:
         """A row per row of the file."""
-        if self.collective not in COLLECTIVES:
-            raise InputError(f"trace.collective: no '{self.collective}'; {nearest(self.collective, list(COLLECTIVES))}")
-        path = self.file(f"gpu_profiles/vidur/network/{self.cluster}/{self.collective}.csv")
-        mean = f"time_stats.{self.collective}.mean"
+        folder = Path(self.path).absolute().parent.name
+        cluster = self.said("cluster", "a100_dgx", folder if re.fullmatch(r"[a-z]+\d+[a-z]*_\w+", folder) else None)
+        head = read_bytes(self.file("")).split(b"\n", 1)[0].decode("utf-8", "replace") if self.path else ""
+        there = next((name for name in COLLECTIVES if f"time_stats.{name}.mean" in head), None)
+        collective = self.said("collective", "all_reduce", there, COLLECTIVES)
+        path = self.file(f"gpu_profiles/vidur/network/{cluster}/{collective}.csv")
+        mean = f"time_stats.{collective}.mean"
         number = ("num_workers", "size", "devices_per_node", mean)
         frame = read_csv(path, dict.fromkeys(number, pa.float64())).to_pandas()
-        gpu, _, wiring = self.cluster.partition("_")
+        gpu, _, wiring = cluster.partition("_")
         setting = (
             frame["size"].map("{:.0f} bytes, ".format)
             + frame["devices_per_node"].map("{:g} a node, ".format)
@@ -108,7 +113,7 @@ class ProfileVidurNetwork(Source):
                 "gpu": np.full(len(frame), canonical(gpu)),
                 "gpus": frame["num_workers"],
                 "setting": setting,
-                "metric": np.full(len(frame), self.collective),
+                "metric": np.full(len(frame), collective),
                 "value": frame[mean] / 1e3,
                 "unit": np.full(len(frame), "s"),
             },

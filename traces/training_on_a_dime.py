@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate, read_bytes, read_csv, read_json, seconds
+from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate, read_bytes, read_csv, read_json, seconds, stem
 from hcsim.traces._gpus import canonical, named, of_instances
 from hcsim.traces._places import place, places
 from hcsim.traces._table import Dropped, Source, Table, checked, left_out
@@ -90,16 +90,18 @@ class DimeAzure(Source):
     empty where it is not offered. Their GPUs are in ``instance_mapping.csv``, beside the file or in the folder above.
 
     Args:
-        region: ``us_east``, ``us_north_central`` or ``us_south_central``, the file.
+        region: ``us_east`` (the default), ``us_north_central`` or ``us_south_central``; of a file given by ``path`` its
+            name says it.
     """
 
     kind = "prices"
 
-    region: str = "us_east"
+    region: str = ""
 
     def read(self) -> Table:
         """A row per day and machine; empty cells are left out and counted."""
-        path = self.file(f"{FOLDER}/azure/cost/{self.region}.csv")
+        region = self.said("region", "us_east", REGIONS.get(stem(self.path)) and stem(self.path), REGIONS)
+        path = self.file(f"{FOLDER}/azure/cost/{region}.csv")
         raw = read_bytes(path)
         machines = [
             name.strip() for name in raw.split(b"\n", 1)[0].decode("utf-8-sig", "replace").split(",") if name != "Date"
@@ -132,7 +134,7 @@ class DimeAzure(Source):
             {
                 "time_s": day.to_numpy().astype("datetime64[s]").astype(np.int64),
                 "provider": np.full(len(offered), "azure"),
-                "place": np.full(len(offered), place("azure", REGIONS.get(self.region, self.region))),
+                "place": np.full(len(offered), place("azure", REGIONS.get(region, region))),
                 "instance": offered["instance"].astype("str"),
                 "gpu": named(offered["instance"].map(known["GPU type"])),
                 "gpus": offered["instance"].map(known["# GPUs"]).astype("float64"),
@@ -167,19 +169,21 @@ class DimeProbes(Source):
     tell, lines are left out and counted. So are messages of deletion.
 
     Args:
-        provider: ``aws`` (zones of us-east-1, 2020-03-15) or ``gcp`` (three zones, 2020-03-01).
+        provider: ``aws`` (zones of us-east-1, 2020-03-15; the default) or ``gcp`` (three zones, 2020-03-01); a file
+            given by ``path`` says it, as AWS's nodes are called ``i-`` and a number.
     """
 
     kind = "availability"
 
-    provider: str = "aws"
+    provider: str = ""
 
     def read(self) -> Table:
         """A row per line that tells of a node; times are UTC as in the log."""
-        if self.provider not in PROBES:
-            raise InputError(f"trace.provider: no provider '{self.provider}'; {nearest(self.provider, list(PROBES))}")
-        path = self.file(f"{FOLDER}/{PROBES[self.provider]}")
+        default = "" if self.path else PROBES[self.said("provider", "aws", among=PROBES)]
+        path = self.file(f"{FOLDER}/{default}")
         found = _matched(path, LINE, "a line of a log of probes")
+        aws = any(said["made"] and said["made"].startswith("i-") for _, said in found)
+        provider = self.said("provider", "aws", "aws" if aws else "gcp", PROBES)
         slots = _slots(found)
         up: dict[Slot, bool] = {}
         sweep = [(zone, kind) for zone in _zones(found) for kind in _kinds(found)]
@@ -215,7 +219,7 @@ class DimeProbes(Source):
             "availability",
             {
                 "time_s": seconds(path, frame["time"].astype("str"), frame["row"].to_numpy()),
-                "place": places(self.provider, frame["place"].astype("str")),
+                "place": places(provider, frame["place"].astype("str")),
                 "gpu": frame["gpu"].astype("str"),
                 "nodes": frame["nodes"].astype("int64"),
                 "gpus": frame["gpus"].astype("float64"),
@@ -293,7 +297,7 @@ def _matched(path: Path, pattern: re.Pattern[str], expected: str) -> Found:
 
     Raises:
         Defective: a line is of another form.
-        InputError: there is no line.
+        InputError: all of them are: it is no such log.
     """
     found, bad = [], []
     for number, line in enumerate(read_bytes(path).decode("utf-8-sig", "replace").split("\n"), 1):
@@ -305,6 +309,8 @@ def _matched(path: Path, pattern: re.Pattern[str], expected: str) -> Found:
         else:
             shown = "".join(c if c.isprintable() else "?" for c in line.strip()[:60])
             bad.append(Defect(number, "the line", f"'{shown}'", expected))
+    if bad and not found:
+        raise InputError(f"{path}: {bad[0]}")
     if bad:
         raise Defective(path, bad[:MOST_DEFECTS], len(bad))
     return found
