@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from hcsim.traces._files import Defect, Defective, locate, read_bytes, read_csv,
 from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Dropped, Source, Table, checked
 
+#: More than any figure or time of a log.
+MOST = 1e18
 COLUMNS = ("model", "gpu", "gpus", "setting", "metric", "value", "unit")
 #: Lines of a log summary -> (metric, unit). The first two of a scenario are its result.
 RATES = {
@@ -273,7 +276,9 @@ def _summary(log: Path) -> tuple[dict[str, str], list[tuple[int, str, float, str
         try:
             x = float(value)
         except ValueError:
-            bad.append(Defect(number, what, f"'{value[:40]}'", "a number"))
+            x = math.nan
+        if not 0 <= x < MOST:
+            bad.append(Defect(number, what, f"'{value[:40]}'", "a number, 0 or more"))
             continue
         figures.append((number, *_figure(key, x)))
     if bad:
@@ -289,7 +294,7 @@ def _figure(key: str, value: float) -> tuple[str, float, str]:
         metric, unit = RATES[key]
         return metric, value, unit
     name = key.removesuffix("(ns)").strip()
-    found = re.fullmatch(r"(min|max|mean|([\d.]+) percentile) (.+)", name)
+    found = re.fullmatch(r"(min|max|mean|(\d{1,3}(?:\.\d{1,9})?) percentile) (.+)", name)
     if found and found[3] in LATENCIES:
         of = f"P{float(found[2]):g}" if found[2] else found[1]
         name = f"{LATENCIES[found[3]]}, {of}"
@@ -341,24 +346,26 @@ def _run(log: Path, events: Events) -> tuple[str, int]:
 
 def _took_s(log: Path, events: Events, what: str) -> float:
     """From the first start of something to its last stop."""
-    times = []
+    since = 0.0
     for line, _, time_ms, _ in (events[f"{what}_start"][0], events[f"{what}_stop"][-1]):
-        if type(time_ms) not in (int, float) or not 0 <= time_ms < 1e15:
-            raise Defective(log, [Defect(line, "time_ms", str(time_ms)[:40], "milliseconds since 1970")])
-        times.append(time_ms)
-    return float(times[1] - times[0]) / 1e3
+        if type(time_ms) not in (int, float) or not since <= time_ms < MOST:
+            least = f"{since:.0f} or more, milliseconds" if since else "milliseconds since 1970"
+            raise Defective(log, [Defect(line, "time_ms", str(time_ms)[:40], least)])
+        took_ms, since = time_ms - since, time_ms
+    return float(took_ms) / 1e3
 
 
 def _tracked(log: Path, events: Events) -> list[tuple[str, float, str, int]]:
     """The last evaluation and the median throughput of a log that has them: metric, value, unit, line."""
     out = []
+    found: list[tuple[int, Any]]
     rates = [(line, v.get("throughput")) for line, v, *_ in events.get("tracked_stats", ()) if isinstance(v, dict)]
     for metric, unit, found in (
         ("evaluation at the end", "1", [(line, value) for line, value, *_ in events.get("eval_accuracy", ())][-1:]),
         ("throughput, median", "samples/s", [each for each in rates if each[1] is not None]),
     ):
         for line, value in found:
-            if type(value) not in (int, float):
+            if type(value) not in (int, float) or not abs(value) < MOST:
                 raise Defective(log, [Defect(line, metric.split(",")[0], f"'{value}'"[:40], "a number")])
         if found:
             out.append((metric, float(np.median([value for _, value in found])), unit, found[-1][0]))
