@@ -40,7 +40,8 @@ called ``arrival_s`` or ``start_s`` count from the first event of the source unl
     What a service measured of itself over time: ``time_s``, ``entity`` (a container or host; empty: the service),
     ``metric``, ``value``, ``unit``.
 ``nodes``
-    Machines: ``gpu`` (empty: none), ``gpus``, ``cpus``, ``ram_bytes`` (may be missing), ``nodes`` how many like it.
+    Machines: ``gpu``, ``gpus``, ``cpus``, ``ram_bytes`` (may be missing), ``nodes`` how many like it; optional
+    ``place`` (a partition or a cloud) and ``instance`` (what the cloud calls it).
 """
 
 from __future__ import annotations
@@ -201,6 +202,8 @@ def schema(kind: str) -> Any:
             "cpus": seconds,
             "ram_bytes": number(least, nullable=True),
             "nodes": whole(1),
+            "place": text(required=False),
+            "instance": text(required=False),
         },
     }
     return DataFrameSchema(columns[kind], strict=True, name=kind)

@@ -1,4 +1,4 @@
-"""Google's whole price list as Cyclenerd's calculator publishes it: machines by region, and egress; 2022 to 2026."""
+"""Google's price list as Cyclenerd's calculator publishes it, 2022 to 2026: prices by region, egress, machine types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError, nearest
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, read_bytes, read_csv, why
-from hcsim.traces._gpus import canonical
+from hcsim.traces._gpus import canonical, of_instances
 from hcsim.traces._places import places
 from hcsim.traces._table import Dropped, Source, Table, checked, left_out
 
@@ -173,6 +173,41 @@ class GcpEgress(Source):
             str(path),
             line[keep],
             left_out(keep, line, f"of another tier than {self.tier}"),
+        )
+
+
+@dataclass(frozen=True)
+class GcpMachines(Source):
+    """Google's machine types: processors and memory (GB in the file, which are GiB) as Google's own tool lists them,
+    GPUs from their names. Types with a part of a GPU are listed as without.
+
+    Args:
+        by_zone: a row per type and zone in which it was offered in May 2023, else a row per type of a later list.
+    """
+
+    kind = "nodes"
+
+    by_zone: bool = True
+
+    def read(self) -> Table:
+        """The types in the file's order, ``nodes`` 1 of each; the place is a zone, or the cloud."""
+        path = self.file(f"{FOLDER}/tools/{'machinetypezone' if self.by_zone else 'machinetypes'}.csv")
+        number = ("CPUS", "MEMORY_GB")
+        kinds = dict.fromkeys(("NAME", "ZONE"), pa.string()) | dict.fromkeys(number, pa.float64())
+        frame = read_csv(path, kinds, delimiter=";", nullable=("ZONE",)).to_pandas()
+        gpu, gpus = of_instances("gcp", frame["NAME"])
+        return checked(
+            "nodes",
+            {
+                "gpu": gpu.where(gpus >= 1, ""),
+                "gpus": np.floor(gpus).astype(np.int64),
+                "cpus": frame["CPUS"],
+                "ram_bytes": frame["MEMORY_GB"] * 2**30,
+                "nodes": np.ones(len(frame), np.int64),
+                "place": places("gcp", frame["ZONE"].fillna("")),
+                "instance": frame["NAME"],
+            },
+            str(path),
         )
 
 

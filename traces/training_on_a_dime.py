@@ -245,15 +245,16 @@ class DimeSpinUps(Source):
     kind = "availability"
 
     def read(self) -> Table:
-        """A row per log, zone and kind, by time; ``rows`` are lines of the logs, 0 where nothing is listed."""
+        """A row per log, zone and kind, by time; ``rows`` are lines of the logs, 1 where nothing is listed."""
         root, frame = _spin_ups(self)
         key = ["time_s", "place", "gpu", "gpus"]
         there = frame.drop_duplicates(key).set_index(key)["row"]
         kinds = frame[key[1:]].drop_duplicates()
         every = frame[["time_s", "place"]].drop_duplicates().merge(kinds, on="place")
-        rows = there.reindex(pd.MultiIndex.from_frame(every)).fillna(0).to_numpy(dtype=np.int64)
-        every["nodes"] = (rows > 0).astype(np.int64)
-        return checked("availability", {name: every[name] for name in (*key, "nodes")}, str(root), rows)
+        rows = there.reindex(pd.MultiIndex.from_frame(every))
+        every["nodes"] = rows.notna().to_numpy(dtype=np.int64)
+        line = rows.fillna(1).to_numpy(dtype=np.int64)
+        return checked("availability", {name: every[name] for name in (*key, "nodes")}, str(root), line)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hcsim import InputError
 from hcsim.traces._table import Source, Table
 from hcsim.traces.alibaba_genai import AlibabaGenai, AlibabaGenaiMetrics, AlibabaGenaiProcessed
 from hcsim.traces.ec2_instances import Ec2Instances
-from hcsim.traces.gcp_pricing_yml import GcpEgress, GcpPricingYml
+from hcsim.traces.gcp_pricing_yml import GcpEgress, GcpMachines, GcpPricingYml
 from hcsim.traces.gpu_offerings import GpuOfferings
 from hcsim.traces.profile_llmservingsim import ProfileLlmservingsim
 from hcsim.traces.profile_mlperf import ProfileMlperfInference, ProfileMlperfSummary, ProfileMlperfTraining
@@ -56,6 +56,7 @@ GOOD: dict[type[Source], Sample] = {
     Ec2Instances: Sample('[{"instance_type": "p3.2xlarge", "GPU": 1, "pricing": {"us-east-1": {"ebs": "0.05", "linux": {"ondemand": "3.06", "reserved": {"yrTerm3Convertible.noUpfront": "1.795"}}}}}]'),
     GcpPricingYml: Sample(YML),
     GcpEgress: Sample(YML),
+    GcpMachines: Sample("NAME;CPUS;SHARED_CPU;MEMORY_GB;DEPRECATED;ZONE\na2-highgpu-8g;96;False;680.00;;us-west1-b\nf1-micro;1;True;0.60;;us-west1-b\n"),
     DimeAzure: Sample("Date,NC6,NC24s v3\n2/24/2020,$0.25,\n2/25/2020,$0.50,$2.5\n", "us_east.csv", beside={"instance_mapping.csv": "Instance,GPU type,# GPUs\nNC6,K80,1\nNC24s v3,V100,4\n"}),
     DimeProbes: Sample("[2020-03-15T10:00:00.000Z] Created instance i-0a with 1 GPU(s) of type v100 in zone us-east-1b\n[2020-03-15T10:01:30.000Z] Instance with 1 GPU(s) of type v100 creation failed\n[2020-03-15T10:11:01.000Z] Instance i-0a not running in zone us-east-1b\n[2020-03-15T10:11:02.000Z] Successfully deleted instance i-0a\n"),
     DimeSpinUps: Sample(SPIN_UP, SPUN_UP),

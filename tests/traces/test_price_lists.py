@@ -19,7 +19,7 @@ from hcsim import InputError
 from hcsim.traces._table import Source
 from hcsim.traces.ec2_instances import Ec2Instances
 from hcsim.traces.gcp_pricing import GcpPricing
-from hcsim.traces.gcp_pricing_yml import GcpEgress, GcpPricingYml
+from hcsim.traces.gcp_pricing_yml import GcpEgress, GcpMachines, GcpPricingYml
 from hcsim.traces.gpu_offerings import GpuOfferings
 
 DATES = ("2022-09-01", "2023-09-07", "2024-09-05", "2025-09-04", "2026-01-01")
@@ -280,6 +280,21 @@ def test_price_lists_that_are_wrong(tmp_path: Path, old: str, new: str, said: st
     path = tmp_path / "pricing.yml"
     path.write_text(YML.replace(old, new, 1))
     assert said in error(GcpPricingYml(path=str(path)))
+
+
+@pytest.mark.parametrize("by_zone", [True, False])
+def test_googles_machine_types(shared_traces: Path, by_zone: bool) -> None:
+    name = f"prices/gcp_pricing_yml/tools/{'machinetypezone' if by_zone else 'machinetypes'}.csv"
+    with (shared_traces / name).open() as file:
+        known = list(csv.DictReader(file, delimiter=";"))
+    frame = GcpMachines(str(shared_traces), by_zone=by_zone).read().frame
+    assert len(frame) == len(known) == rows_of(shared_traces, name)
+    assert frame["cpus"].sum() == sum(float(r["CPUS"]) for r in known)
+    assert (frame["ram_bytes"] / 2**30).tolist() == [float(r["MEMORY_GB"]) for r in known]
+    assert frame["place"].nunique() == (125 if by_zone else 1)
+    eight = frame[frame["instance"] == "a2-ultragpu-8g"].iloc[0]
+    assert (eight["gpu"], eight["gpus"], eight["cpus"]) == ("A100", 8, 96)
+    assert frame["gpu"].eq("").eq(frame["gpus"] == 0).all()
 
 
 # --- EC2 ---
