@@ -212,7 +212,10 @@ class DimeProbes(Source):
         frame = pd.DataFrame(rows, columns=["row", "time", "place", "gpu", "gpus", "nodes"])
         dropped = [
             Dropped(reason, len(lines), lines[0])
-            for reason, lines in (("names no zone or kind", unplaced), ("a message of deletion", deleted))
+            for reason, lines in (
+                ("the zone or kind of the node is not told", unplaced),
+                ("a message of deletion", deleted),
+            )
             if lines
         ]
         return checked(

@@ -191,7 +191,9 @@ def test_probes_of_googles(tmp_path: Path) -> None:
     mine = table.frame[table.frame["place"] == "gcp:a-c"]
     assert mine["gpu"].tolist() == ["V100", "V100", "K80"] and mine["nodes"].tolist() == [0, 0, 1]
     # of zone a-d no node came up: whether it was asked for a V100 or a K80 is not told
-    assert [(each.reason, each.count, each.row) for each in table.dropped] == [("names no zone or kind", 2, 8)]
+    assert [(each.reason, each.count, each.row) for each in table.dropped] == [
+        ("the zone or kind of the node is not told", 2, 8)
+    ]
 
 
 def test_spin_ups(tmp_path: Path) -> None:
