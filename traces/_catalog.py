@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hcsim.traces._files import Defective
 from hcsim.traces._table import JobSource, Source, Table
 
 
+@cache
 def available() -> dict[str, str]:
     """Name -> first line of the docstring, for every source in this folder."""
     found = {}

@@ -22,6 +22,7 @@ _SERIES = {
     "availability": ("time_s", "nodes", "place"),
     "prices": ("time_s", "usd_per_h", "gpu"),
     "carbon": ("time_s", "g_per_kwh", "place"),
+    "metrics": ("time_s", "value", "entity"),
 }
 _SHARES = {
     "advice": ("saving_share", "interruption_share"),

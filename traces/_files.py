@@ -52,7 +52,7 @@ class Defective(InputError):
 
 
 def locate(name: str, data_dir: str, path: str, default: str) -> Path:
-    """The file to read: ``path``, or ``default`` below the data folder.
+    """The file to read: ``path``, or ``default`` below the data folder, there perhaps compressed.
 
     Raises:
         InputError: neither is given, or there is no such file.
@@ -60,11 +60,19 @@ def locate(name: str, data_dir: str, path: str, default: str) -> Path:
     if not path and not data_dir:
         raise InputError(f"trace {name}: no data folder, set data_dir= or HCSIM_DATA, or trace.path=")
     found = Path(path) if path else Path(data_dir) / default
+    if not path and not found.exists():
+        packed = (found.with_name(found.name + suffix) for suffix in (".gz", ".xz"))
+        found = next((each for each in packed if each.is_file()), found)
     if not found.is_file():
         raise InputError(
             f"{found}: cannot be read ({'is a folder' if found.is_dir() else 'No such file or directory'})"
         )
     return found
+
+
+def stem(path: Path | str) -> str:
+    """A file's name without its folder and all that follows the first dot."""
+    return Path(path).name.partition(".")[0]
 
 
 def read_bytes(path: Path) -> bytes:

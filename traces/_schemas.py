@@ -30,7 +30,8 @@ with ``aws``, ``azure`` or ``gcp`` for the large three (``aws:us-east-1``), the 
     Optional, of one node: ``gpus`` (0: a CPU machine; may be missing), ``usd_per_h`` (may be missing).
 ``prices``
     ``time_s`` (may be missing: undated catalogue), ``provider``, ``place``, ``instance``, ``gpu``, ``gpus``,
-    ``market`` (on_demand, spot, reserved), ``usd_per_h`` of the whole instance.
+    ``market`` (on_demand, spot, reserved), ``usd_per_h`` of the whole instance. Optional: ``term`` of a reservation, in
+    the provider's words (empty: none).
 ``advice``
     What a provider says of spot capacity: ``place``, ``instance``, ``saving_share`` below on demand,
     ``interruption_share`` (upper end of the published band, per month). Optional, of the instance: ``gpu``, ``gpus``,
@@ -52,6 +53,9 @@ with ``aws``, ``azure`` or ``gcp`` for the large three (``aws:us-east-1``), the 
 ``profiles``
     Measured speed: ``model``, ``gpu``, ``gpus``, ``setting`` (what else was fixed, in words), ``metric``, ``value``,
     ``unit``.
+``metrics``
+    What a service measured of itself over time: ``time_s``, ``entity`` (a container or host; empty: the service),
+    ``metric``, ``value``, ``unit``.
 ``nodes``
     Machines: ``gpu``, ``gpus``, ``cpus``, ``ram_bytes`` (may be missing), ``nodes`` how many like it; optional
     ``place`` (a partition or a cloud) and ``instance`` (what the cloud calls it).
@@ -77,6 +81,7 @@ KINDS = (
     "failures",
     "lifetimes",
     "profiles",
+    "metrics",
     "nodes",
 )
 MARKETS = ("on_demand", "spot", "reserved")
@@ -176,6 +181,7 @@ def schema(kind: str) -> Any:
             "gpus": seconds,
             "market": text(among=MARKETS),
             "usd_per_h": number(least),
+            "term": text(required=False),
         },
         "advice": {
             "place": text(),
@@ -229,6 +235,7 @@ def schema(kind: str) -> Any:
             "value": number(),
             "unit": text(),
         },
+        "metrics": {"time_s": number(), "entity": text(), "metric": text(), "value": number(), "unit": text()},
         "nodes": {
             "gpu": text(),
             "gpus": whole(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.model import Jobs
+from hcsim.model import InputError, Jobs, nearest
 from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
 from hcsim.traces._cache import cached
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate
@@ -110,6 +111,16 @@ def left_out(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], reason: s
     return (Dropped(reason, len(gone), int(rows[gone[0]])),) if len(gone) else ()
 
 
+class Unsaid(InputError):
+    """A parameter that neither the caller nor a file given by ``path`` says; ``example`` is a value it may have."""
+
+    def __init__(self, path: str, name: str, example: Any) -> None:
+        self.name, self.example = name, example
+        super().__init__(
+            f"{path}: trace.{name} is not given and the file does not say it, expected a value as {name}={example}"
+        )
+
+
 @dataclass(frozen=True)
 class Source:
     """A trace as it is published. Subclasses are frozen dataclasses and define :meth:`read`.
@@ -135,6 +146,31 @@ class Source:
     def table(self) -> Table:
         """What :meth:`read` gives, kept as Parquet for the next time (see :mod:`hcsim.traces._cache`)."""
         return cached(self)
+
+    def said(self, name: str, default: Any, found: Any = None, among: Collection[Any] = ()) -> Any:
+        """What a parameter is that the rows themselves do not tell, so that no file is taken for another.
+
+        It is as given; of the file in the data folder, ``default``; of a file given by ``path``, what its name or
+        content says.
+
+        Args:
+            found: what the file says (None or empty: nothing).
+            among: what it may be of files in the data folder; of one's own files it may be anything.
+
+        Raises:
+            Unsaid: nothing says it.
+            InputError: it is not among those in the data folder.
+        """
+        given = getattr(self, name)
+        if not given and self.path:
+            if not found:
+                raise Unsaid(self.path, name, default)
+            return found
+        value = given or default
+        if not self.path and among and value not in among:
+            known = nearest(str(value), [str(each) for each in among])
+            raise InputError(f"trace.{name}: no {name} '{value}'; {known}")
+        return value
 
     def file(self, default: str) -> Path:
         """``path``, or ``default`` below the data folder; InputError when neither is there."""

@@ -1,16 +1,20 @@
-"""Step times of seven models on AWS, Azure, DGX, RTX and Quadro nodes, as Sia (SOSP'23) measured them."""
+"""Seven models as Sia (SOSP'23) measured them: step times on five kinds of nodes, gradients by batch size."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, stem
 from hcsim.traces._table import Source, Table, checked
+
+MODELS = ("bert", "cifar10", "deepspeech2", "gpt_pmp", "imagenet", "ncf", "yolov3")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,53 @@ class ProfileSia(Source):
             },
             str(path),
             np.tile(np.arange(2, n + 2), 2),
+        )
+
+
+@dataclass(frozen=True)
+class ProfileSiaValidation(Source):
+    """A training run at one batch size: the validation metric (accuracy, loss or error, as the model has it) and the
+    squared norm and the variance of the gradient after each part of it, from which Pollux's statistical efficiency is
+    made. What it ran on is not said: ``gpu`` is unknown, ``gpus`` 0.
+
+    Args:
+        model: bert, cifar10, deepspeech2, gpt_pmp, imagenet (the default), ncf, yolov3; of a file given by ``path``
+            its folder says it.
+        batch: the batch size, 200 by default; of a file given by ``path`` its name says it (``validation-200.csv``).
+    """
+
+    kind = "profiles"
+
+    model: str = ""
+    batch: int = 0
+
+    def read(self) -> Table:
+        """Three rows per row of the file; ``setting`` gives the batch, the progress and the iteration."""
+        folder, named = Path(self.path).absolute().parent.name, re.fullmatch(r"validation-(\d+)", stem(self.path))
+        model = self.said("model", "imagenet", folder if folder in MODELS else None)
+        batch = self.said("batch", 200, named and int(named[1]))
+        path = self.file(f"gpu_profiles/sia/{model}/validation-{batch}.csv")
+        values = {"metric": "validation metric", "grad_sqr": "squared gradient", "grad_var": "gradient variance"}
+        frame = read_csv(path, dict.fromkeys(("progress", "iteration", *values), pa.float64())).to_pandas()
+        n = len(frame)
+        setting = (
+            f"batch {batch}"
+            + frame["progress"].map(", progress {:.12g}".format)
+            + frame["iteration"].map(", iteration {:.0f}".format)
+        )
+        return checked(
+            "profiles",
+            {
+                "model": np.full(3 * n, model),
+                "gpu": np.full(3 * n, "unknown"),
+                "gpus": np.zeros(3 * n),
+                "setting": pd.concat([setting] * 3, ignore_index=True),
+                "metric": np.repeat(list(values.values()), n),
+                "value": pd.concat([frame[name] for name in values], ignore_index=True),
+                "unit": np.full(3 * n, "1"),
+            },
+            str(path),
+            np.tile(np.arange(2, n + 2), 3),
         )
 
 

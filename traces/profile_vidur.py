@@ -1,7 +1,8 @@
-"""Vidur's measured times of LLM operators (MLSys'24): layers of seven models on A100, H100 and A40 by tokens."""
+"""Vidur's measured times (MLSys'24): layers of LLMs on A100, H100 and A40 by tokens, and collectives by bytes."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pyarrow as pa
 from hcsim.traces._files import read_bytes, read_csv
 from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Source, Table, checked
+
+COLLECTIVES = ("all_reduce", "send_recv")
 
 
 @dataclass(frozen=True)
@@ -64,4 +67,56 @@ class ProfileVidur(Source):
             },
             str(path),
             every["row"].to_numpy(),
+        )
+
+
+@dataclass(frozen=True)
+class ProfileVidurNetwork(Source):
+    """Mean times of a collective among the GPUs of one or two nodes. Times are milliseconds in the file, ``size`` bytes
+    (a tensor's, as Vidur's profiler passes it on); ``gpus`` is the number of workers, ``model`` is empty.
+
+    The published files of send_recv on pairwise NVLink are the same for A100 and H100: which of them was measured is
+    not known.
+
+    Args:
+        cluster: GPU and wiring: ``a100_dgx`` (the default), ``h100_dgx``, ``a100_pairwise_nvlink``,
+            ``h100_pairwise_nvlink``, or ``a40_pairwise_nvlink`` (send_recv alone); of a file given by ``path`` its
+            folder says it.
+        collective: ``all_reduce`` (the default) or ``send_recv``; a file given by ``path`` says it.
+    """
+
+    kind = "profiles"
+
+    cluster: str = ""
+    collective: str = ""
+
+    def read(self) -> Table:
+        """A row per row of the file."""
+        folder = Path(self.path).absolute().parent.name
+        cluster = self.said("cluster", "a100_dgx", folder if re.fullmatch(r"[a-z]+\d+[a-z]*_\w+", folder) else None)
+        head = read_bytes(self.file("")).split(b"\n", 1)[0].decode("utf-8", "replace") if self.path else ""
+        there = next((name for name in COLLECTIVES if f"time_stats.{name}.mean" in head), None)
+        collective = self.said("collective", "all_reduce", there, COLLECTIVES)
+        path = self.file(f"gpu_profiles/vidur/network/{cluster}/{collective}.csv")
+        mean = f"time_stats.{collective}.mean"
+        number = ("num_workers", "size", "devices_per_node", mean)
+        frame = read_csv(path, dict.fromkeys(number, pa.float64())).to_pandas()
+        gpu, _, wiring = cluster.partition("_")
+        setting = (
+            frame["size"].map("{:.0f} bytes, ".format)
+            + frame["devices_per_node"].map("{:g} a node, ".format)
+            + (wiring.replace("_", " ") or "unknown wiring")
+        )
+        return checked(
+            "profiles",
+            {
+                "model": np.full(len(frame), ""),
+                "gpu": np.full(len(frame), canonical(gpu)),
+                "gpus": frame["num_workers"],
+                "setting": setting,
+                "metric": np.full(len(frame), collective),
+                "value": frame[mean] / 1e3,
+                "unit": np.full(len(frame), "s"),
+            },
+            str(path),
         )

@@ -106,6 +106,55 @@ def advice(path: Path) -> int:
     return sum(len(entries) for systems in known.values() for entries in systems.values())
 
 
+def figures(path: Path) -> int:
+    """Figures of a log summary of MLPerf."""
+    text = path.read_text().split("Test Parameters")[0]
+    return len(re.findall(r"(?m)^.*(?:per second|\(ns\))\s*: *[0-9.]+$", text))
+
+
+def said_twice(path: Path) -> int:
+    return max(path.read_text().lower().count("completed tokens per second") - 1, 0)
+
+
+def trained(path: Path) -> int:
+    """Three figures of a log of MLPerf training, and a fourth where it tracks throughput."""
+    return 3 + ("tracked_stats" in path.read_text(errors="replace"))
+
+
+def ec2(path: Path) -> int:
+    with gzip.open(path) as file:
+        known = json.load(file)
+    systems = [s for each in known for r in each["pricing"].values() for name, s in r.items() if name != "ebs"]
+    return sum(1 + len(s.get("reserved", {})) for s in systems)
+
+
+def text_of(path: Path) -> str:
+    raw = path.read_bytes()
+    return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+
+
+def google(path: Path) -> int:
+    """Prices of a price list of Google's but for monthly ones, and types without any."""
+    text = text_of(path)
+    machines = text.split("\n  license:\n")[0]
+    prices = len(re.findall(r"(?m)^ +(?:hour|hour_spot|month_1y|month_3y): ", machines))
+    return prices + len(re.findall(r"(?m)^    [\w-]+:$", machines)) - machines.count("\n      cost:\n")
+
+
+def egress(path: Path) -> int:
+    text = text_of(path)
+    return text.split("\n      egress:\n")[1].split("\n    vpn:\n")[0].count(" month: ")
+
+
+def azure(path: Path) -> int:
+    with path.open() as file:
+        return sum(not cell for row in csv.DictReader(file) for cell in row.values())
+
+
+def deleted(path: Path) -> int:
+    return path.read_text().count("deleted")
+
+
 JOBS, PROFILES = "dl_jobs", "gpu_profiles"
 RULES = [
     # carbon
@@ -200,6 +249,25 @@ RULES = [
     ),
     Rule(rf"{PROFILES}/zeus/summary_power_(?P<gpu>\w+)\.csv", "profile_zeus:ProfileZeus", times=2),
     Rule(rf"{PROFILES}/zeus/summary_train\.csv", "profile_zeus:ProfileZeusTrain", dropped=849),
+    Rule(
+        rf"{PROFILES}/llmservingsim/(?P<gpu>[^/]+)/(?P<model>[^/]+/[^/]+)/(?P<variant>.+)/(?P<table_name>\w+)\.csv(?:\.gz)?",
+        "profile_llmservingsim:ProfileLlmservingsim",
+    ),
+    Rule(
+        rf"(?P<path>{PROFILES}/mlperf_inference_v4\.1/.+/mlperf_log_summary\.txt)",
+        "profile_mlperf:ProfileMlperfInference",
+        {"model": "llama2-70b-99"},
+        dropped=said_twice,
+        total=figures,
+    ),
+    Rule(rf"{PROFILES}/mlperf_inference_v4\.1/GigaComputing/summary\.csv", "profile_mlperf:ProfileMlperfSummary"),
+    Rule(
+        rf"(?P<path>{PROFILES}/mlperf_training_v4\.0/.+/result_0\.txt)",
+        "profile_mlperf:ProfileMlperfTraining",
+        total=trained,
+    ),
+    Rule(rf"{PROFILES}/sia/(?P<model>\w+)/validation-(?P<batch>\d+)\.csv", "profile_sia:ProfileSiaValidation", times=3),
+    Rule(rf"{PROFILES}/vidur/network/(?P<cluster>\w+)/(?P<collective>\w+)\.csv", "profile_vidur:ProfileVidurNetwork"),
     # GPU sharing
     Rule(
         r"gpu_sharing/alibaba_2025_dlrm/disaggregated_DLRM_trace\.csv\.gz", "alibaba_dlrm:AlibabaDlrm", dropped=16_485
@@ -215,6 +283,8 @@ RULES = [
     ),
     # requests
     Rule(r"llm_requests/alibaba_2026_genai/lora_request_trace\.csv\.gz", "alibaba_genai:AlibabaGenai"),
+    Rule(r"llm_requests/alibaba_2026_genai/data_trace_processed\.tar\.gz", "alibaba_genai:AlibabaGenaiProcessed"),
+    Rule(r"llm_requests/alibaba_2026_genai/(?P<table_name>(?!data_)\w+)\.tar\.gz", "alibaba_genai:AlibabaGenaiMetrics"),
     Rule(r"llm_requests/azure_llm_2023/AzureLLMInferenceTrace_conv\.csv", "azure_llm:AzureLlm"),
     Rule(r"llm_requests/mooncake_fast25/conversation_trace\.jsonl\.gz", "mooncake:Mooncake"),
     Rule(r"llm_requests/vidur_processed/splitwise_conv\.csv", "vidur:Vidur", {"sample": "splitwise_conv"}),
@@ -255,6 +325,23 @@ RULES = [
         times=2,
         dropped=8,
     ),
+    Rule(r"prices/ec2instances_2017/instances\.json\.gz", "ec2_instances:Ec2Instances", total=ec2, dropped=57_737),
+    Rule(
+        r"prices/gcp_pricing_yml/(?P<date>\d{4}-\d\d-\d\d)/pricing\.yml(?:\.gz)?",
+        "gcp_pricing_yml:GcpPricingYml",
+        {"zones": "none"},
+        dropped=lambda path: 24 * ("2026-01-01" in str(path)),
+        total=google,
+    ),
+    Rule(
+        r"prices/gcp_pricing_yml/(?P<date>\d{4}-\d\d-\d\d)/pricing\.yml(?:\.gz)?",
+        "gcp_pricing_yml:GcpEgress",
+        dropped=lambda path: egress(path) * 2 // 3,
+        total=egress,
+    ),
+    Rule(r"prices/gcp_pricing_yml/tools/machinetypezone\.csv", "gcp_pricing_yml:GcpMachines"),
+    Rule(r"prices/gcp_pricing_yml/tools/machinetypes\.csv", "gcp_pricing_yml:GcpMachines", {"by_zone": False}),
+    Rule(r"prices/gpu_offerings_2026/offerings\.json", "gpu_offerings:GpuOfferings"),
     # spot
     Rule(r"spot/aws_spot_advisor/spot-advisor-data\.json", "spot_advisor:SpotAdvisor", total=advice, dropped=10_361),
     Rule(r"spot/aws_spot_price_history/05\.tsv\.gz", "aws_price_history:AwsPriceHistory", dropped=33_362 - 9_281),
@@ -268,30 +355,35 @@ RULES = [
         r"spot/training_on_a_dime/aws/cost/(?P<region>[^/]+)/(?P<instance>[^/]+)\.json",
         "training_on_a_dime:TrainingOnADime",
     ),
+    Rule(
+        r"spot/training_on_a_dime/azure/cost/(?P<region>\w+)\.csv",
+        "training_on_a_dime:DimeAzure",
+        times=12,
+        dropped=azure,
+    ),
+    Rule(
+        r"spot/training_on_a_dime/(?P<provider>aws|gcp)/availability/.+\.out",
+        "training_on_a_dime:DimeProbes",
+        dropped=deleted,
+    ),
+    Rule(r"(?P<path>spot/training_on_a_dime/gcp/spin_up_and_shut_down/.+\.out)", "training_on_a_dime:DimeSpinUps"),
+    Rule(r"(?P<path>spot/training_on_a_dime/gcp/spin_up_and_shut_down/.+\.out)", "training_on_a_dime:DimeSpinUpPrices"),
 ]
 #: Read by a test of its own below: one client is two files, from which requests are drawn.
 SERVEGEN = r"llm_requests/servegen/(?P<model>\w+/[\w-]+)/chunk-(?P<client>\d+)-(trace\.csv|dataset\.json(\.gz)?)"
 #: Not a table of data, because ...
 NOT_DATA = {
+    r"prices/gcp_pricing_yml/tools/acceleratortypezone\.csv": "which zones had which accelerators to attach; no prices",
     r"dl_jobs/alibaba_pai_2020/pai_\w+\.header": "the names of the columns of files without a header; documentation",
     r"failures/titan_gpu/titan\.service\.txt": "which of Titan's nodes are service nodes, which have no GPU",
     r"spot/aws_spot_price_history/05\.tsv\.zst": "the same bytes as 05.tsv.gz, compressed with zstd",
 }
-#: Sources for these are written elsewhere; a merge takes their lines out of here and adds rules.
-PENDING = [
-    r"gpu_profiles/llmservingsim/.+",
-    r"gpu_profiles/mlperf_inference_v4\.1/.+",
-    r"gpu_profiles/mlperf_training_v4\.0/.+",
-    r"gpu_profiles/sia/\w+/validation-\d+\.csv",
-    r"gpu_profiles/vidur/network/.+",
-    r"llm_requests/alibaba_2026_genai/\w+\.tar\.gz",
-    r"prices/ec2instances_2017/.+",
-    r"prices/gcp_pricing_yml/\d{4}-\d\d-\d\d/pricing\.yml(\.gz)?",
-    r"prices/gcp_pricing_yml/tools/.+",
-    r"prices/gpu_offerings_2026/.+",
-    r"spot/training_on_a_dime/(aws|gcp)/\w+/.+\.out",
-    r"spot/training_on_a_dime/azure/.+",
-]
+#: Read along with the files that they describe; tests of their sources hold that.
+BESIDE = {
+    r"gpu_profiles/mlperf_\w+_v4\.\d/.+/system\.json": "the machines of a log of MLPerf",
+    r"prices/gpu_offerings_2026/providers\.json": "the providers of the offers",
+    r"spot/training_on_a_dime/azure/instance_mapping\.csv": "the GPUs of Azure's machines",
+}
 
 
 def filled(path: Path, but: str) -> int:
@@ -336,9 +428,9 @@ def test_every_file_is_read_or_is_no_data_for_a_reason(shared_traces: Path) -> N
     assert len(MANIFEST) == 615
     for path in MANIFEST:
         assert (shared_traces / path).is_file()
-        other = [pattern for pattern in (SERVEGEN, *NOT_DATA, *PENDING) if re.fullmatch(pattern, path)]
+        other = [pattern for pattern in (SERVEGEN, *NOT_DATA, *BESIDE) if re.fullmatch(pattern, path)]
         assert bool(matching(path)) + len(other) == 1, path
-    for pattern in (SERVEGEN, *NOT_DATA, *PENDING, *(rule.pattern for rule in RULES)):
+    for pattern in (SERVEGEN, *NOT_DATA, *BESIDE, *(rule.pattern for rule in RULES)):
         assert any(re.fullmatch(pattern, path) for path in MANIFEST), pattern
 
 
@@ -348,7 +440,8 @@ def test_every_source_reads_a_file(shared_traces: Path) -> None:
     known = [cls for cls in known if issubclass(cls, Source) and hasattr(cls, "kind")]
     sources = {f"{cls.__module__.removeprefix('hcsim.traces.')}:{cls.__name__}" for cls in known} - {"_table:JobSource"}
     read = {rule.source for _, rule, _ in CASES}
-    # BurstGPT has no sample here, twins of requests draw theirs; Skyplane joins the three tables that are read singly; ServeGen has its own test
+    # BurstGPT has no sample here, twins draw theirs; Skyplane joins three tables that are read singly; ServeGen has
+    # a test of its own
     assert sources - read == {
         "burstgpt:Burstgpt",
         "fitted_requests:FittedRequests",
