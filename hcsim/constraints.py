@@ -101,10 +101,7 @@ def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -
 
     by_type = np.array([[p.gpu not in names for p in pools] for names in [*types, {p.gpu for p in pools}]])
     by_data = np.array(
-        [
-            [s != home and (fleet.sites[home].name, fleet.sites[s].name) not in fleet._links for s in fleet.pool_site]
-            for home in homes
-        ]
+        [[s != home and (home, s) not in fleet.links_by_sites for s in fleet.pool_site] for home in homes]
         + [[False] * len(pools)]
     )
     gpus = want["gpus"][:, None]

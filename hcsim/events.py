@@ -16,39 +16,49 @@ class Kind(IntEnum):
     """The closed union of events. Kinds below ``WAKE`` come from the executor, in the order of one instant."""
 
     # losses
-    NODE_DOWN = 1  # subject: node
-    LOST = 2  # subject: job; node: the failed node; value: seconds of its run that must be done again
-    PREEMPTED = 3  # subject: job, its GPUs are free now; value: seconds lost
+    LINK_DOWN = 1  # subject: link, carries nothing until it is up
+    NODE_DOWN = 2  # subject: node; value: 1 when it was reclaimed, 0 when it failed
+    LOST = 3  # subject: job; node: the node that went (-1: the job crashed); value: seconds of its run that are lost
+    SHRUNK = 4  # subject: elastic job that goes on without a node that went; node; value: seconds of its run lost
+    PREEMPTED = 5  # subject: job, its GPUs are free now; value: seconds of its run that are lost
     # completions
-    FINISHED = 4  # subject: job
-    LEASE_ENDED = 5  # subject: job
-    ALL_LEASES_ENDED = 6
+    FINISHED = 10  # subject: job; value: seconds of its last run that went into checkpoints
+    LEASE_ENDED = 11  # subject: job
+    ALL_LEASES_ENDED = 12
     # price changes
-    PRICE_CHANGED = 7  # subject: pool; value: USD per GPU-hour
+    PRICE_CHANGED = 20  # subject: pool; value: USD per GPU-hour, discounts taken
+    CARBON_CHANGED = 21  # subject: site; value: g CO2 per kWh
+    STOCK_CHANGED = 22  # subject: pool; value: nodes that can be had, those that are up included (inf: not known)
+    NOTICE = 23  # subject: node that will be reclaimed; value: when
     # capacity
-    NODE_UP = 8  # subject: node, booted or repaired
-    NODE_OFF = 9  # subject: node, a rented node given back
-    IDLE = 10  # subject: node, has been without work for its pool's idle_release_s
-    TRANSFERRING = 11  # subject: job; node: source site; detail: target site; value: bytes
-    STAGED = 12  # subject: job; node: site that now holds its dataset
-    STARTED = 13  # subject: job; node: its first node
+    LINK_UP = 30  # subject: link
+    NODE_UP = 31  # subject: node, booted or repaired
+    NODE_OFF = 32  # subject: node, a rented node given back; value: 1 when it could not be had
+    IDLE = 33  # subject: node, has been without work for its pool's idle_release_s
+    TRANSFERRING = 34  # subject: job; node: source site; detail: target site; value: bytes to carry
+    TRANSFERRED = 35  # subject: job; node: source site; detail: target site; value: bytes carried, all or until stopped
+    STAGED = 36  # subject: job; node: site that now holds its dataset; value: bytes kept there
+    EVICTED = 37  # subject: job whose dataset was staged; node: site that no longer holds it; value: bytes
+    STARTED = 38  # subject: job; node: its first node
     # arrivals
-    ARRIVED = 14  # subject: job
-    TIMER = 15  # a time that a strategy asked to be woken at
-    RESUMED = 16  # subject: job whose hold is over
+    ARRIVED = 40  # subject: job
+    TIMER = 41  # a time that a strategy asked to be woken at
+    RESUMED = 42  # subject: job whose hold is over
     # the control loop
-    WAKE = 32  # subject: number of this decision
-    REMEMBERED = 41  # subject: number of the decision; value: CRC-32 of the strategy's memory after it
+    WAKE = 64  # subject: number of this decision
+    REMEMBERED = 65  # subject: number of the decision; value: CRC-32 of the strategy's memory after it
     # what admission made of a plan
-    PLACED = 33  # subject: job; node; value: bit mask of its GPUs there; detail: milli-GPU of each. One row per node
-    DRAINING = 34  # subject: job; value: 1 when it writes a checkpoint; detail: 1 when it migrates or resizes
-    PROVISIONING = 35  # subject: node, asked to boot
-    RELEASING = 36  # subject: node, asked to go off
-    STAGING = 37  # subject: job; node: target site
-    HELD = 38  # subject: job; value: until when
-    REJECTED = 39  # subject: job; value: rule (hcsim.constraints.Rule)
-    REFUSED = 40  # subject: job or node; node: action (hcsim.actions.Verb); value: rule
+    PLACED = 70  # subject: job; node; value: bit mask of its GPUs there; detail: milli-GPU of each. One row per node
+    DRAINING = 71  # subject: job; value: 1 when it writes a checkpoint; detail: 1 when it migrates or resizes
+    PROVISIONING = 72  # subject: node, asked to boot
+    RELEASING = 73  # subject: node, asked to go off
+    STAGING = 74  # subject: job; node: target site
+    HELD = 75  # subject: job; value: until when
+    REJECTED = 76  # subject: job; value: rule (hcsim.constraints.Rule)
+    REFUSED = 77  # subject: job or node; node: action (hcsim.actions.Verb); value: rule
 
 
 NAMES = {int(kind): kind.name for kind in Kind}
 EXECUTOR_KINDS = frozenset(int(k) for k in Kind if k < Kind.WAKE)
+#: How many numbers kinds may take.
+KINDS = 128

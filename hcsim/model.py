@@ -1,4 +1,4 @@
-"""What exists before anything happens: the fleet and the work, as frozen data.
+"""What exists before anything happens: the fleet (:mod:`hcsim.fleet`) and the work, as frozen data.
 
 Units are suffixes: ``_s`` seconds, ``_usd`` US dollars, ``_bytes`` bytes. Every column of :class:`Jobs` has one row per
 job; row ``j`` is job ``j`` everywhere in hcsim (``Jobs.id`` keeps the trace's own name for it).
@@ -9,196 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hcsim.errors import InputError, nearest, require
+from hcsim.fleet import MARKETS, Fleet, Link, MarketKind, NodePool, Site
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-MarketKind = Literal["owned", "reserved", "on_demand", "spot"]
-MARKETS: tuple[MarketKind, ...] = ("owned", "reserved", "on_demand", "spot")
-
-
-class InputError(ValueError):
-    """Bad input: one line that says where, what was given and what was expected. The command line exits with 2."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # what was given may hold any character
-
-
-def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """A clause naming the valid name closest to ``name``, or the valid names when none is close."""
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    shown = ", ".join(sorted(known)[:12]) + (", ..." if len(known) > 12 else "")
-    return f"known: {shown}"
-
-
-def _require(ok: bool, message: str) -> None:
-    if not ok:
-        raise InputError(message)
-
-
-@dataclass(frozen=True)
-class NodePool:
-    """Identical nodes of one site, bought in one market.
-
-    ``owned`` and ``reserved`` nodes are always up and paid for whether used or not. ``on_demand`` and ``spot`` nodes
-    are slots: a claim on a slot that is off boots it (``boot_s`` on average, drawn per slot and time), an idle node is
-    released after ``idle_release_s``, and each stretch from up to off is billed per second, at least
-    ``min_billing_s``. On a fleet without accelerators a group of CPU cores counts as one device of type ``cpu``.
-    """
-
-    name: str
-    gpu: str
-    gpus_per_node: int
-    nodes: int
-    usd_per_gpu_h: float = 0.0
-    market: MarketKind = "owned"
-    gpu_memory_bytes: float = 80e9
-    cpus_per_node: float = 0.0  # 0: not modelled, any demand fits
-    ram_bytes_per_node: float = 0.0  # 0: not modelled
-    boot_s: float = 0.0
-    boot_cv: float = 0.0  # coefficient of variation of the boot time (lognormal)
-    min_billing_s: float = 60.0
-    idle_release_s: float = 300.0
-    mtbf_s: float = math.inf  # mean time between failures of one node
-    repair_s: float = 3600.0  # mean time to repair
-
-    def __post_init__(self) -> None:
-        where = f"pool '{self.name}'"
-        _require(self.market in MARKETS, f"{where}: market '{self.market}' unknown; {nearest(self.market, MARKETS)}")
-        _require(self.nodes > 0, f"{where}: nodes is {self.nodes}, expected at least 1")
-        _require(
-            0 < self.gpus_per_node <= 16,
-            f"{where}: gpus_per_node is {self.gpus_per_node}, expected 1 to 16"
-            " (a group of CPU cores counts as one device)",
-        )
-        for name in ("usd_per_gpu_h", "boot_s", "boot_cv", "min_billing_s", "idle_release_s", "gpu_memory_bytes"):
-            value = getattr(self, name)
-            _require(value >= 0 and value < math.inf, f"{where}: {name} is {value}, expected a finite number >= 0")
-        for name in ("mtbf_s", "repair_s"):
-            _require(getattr(self, name) > 0, f"{where}: {name} is {getattr(self, name)}, expected > 0")
-
-    @property
-    def elastic(self) -> bool:
-        """Whether nodes are rented by the second rather than standing there."""
-        return self.market in ("on_demand", "spot")
-
-
-@dataclass(frozen=True)
-class Site:
-    """A place under one provider and one jurisdiction. ``quota_gpus`` caps the GPUs rented there at one time."""
-
-    name: str
-    pools: tuple[NodePool, ...]
-    jurisdiction: str = "any"
-    provider: str = "owned"
-    kind: Literal["owned", "cloud", "edge"] = "owned"
-    quota_gpus: int | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "pools", tuple(self.pools))  # configuration files give lists
-        quota = self.quota_gpus
-        _require(quota is None or quota >= 0, f"site '{self.name}': quota_gpus is {quota}, expected >= 0")
-
-
-@dataclass(frozen=True)
-class Link:
-    """A directed path between two sites; ``usd_per_gb`` is the egress price that the source's provider charges.
-
-    A gigabyte is 1e9 bytes.
-    """
-
-    source: str
-    target: str
-    bytes_per_s: float = 1.25e9
-    latency_s: float = 0.05
-    usd_per_gb: float = 0.0
-
-    def __post_init__(self) -> None:
-        where = f"link {self.source} -> {self.target}"
-        _require(self.bytes_per_s > 0, f"{where}: bytes_per_s is {self.bytes_per_s}, expected > 0")
-        _require(self.latency_s >= 0, f"{where}: latency_s is {self.latency_s}, expected >= 0")
-        _require(self.usd_per_gb >= 0, f"{where}: usd_per_gb is {self.usd_per_gb}, expected >= 0")
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """Sites and the links between them. Pools and nodes are numbered in the order in which they are listed."""
-
-    sites: tuple[Site, ...]
-    links: tuple[Link, ...] = ()
-    name: str = "fleet"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sites", tuple(self.sites))
-        object.__setattr__(self, "links", tuple(self.links))
-        _require(len(self.sites) > 0, f"fleet '{self.name}': no sites")
-        _require(len(self.pools) > 0, f"fleet '{self.name}': no node pools, so no accelerator that could run a job")
-        names = [s.name for s in self.sites]
-        _require(len(set(names)) == len(names), f"fleet '{self.name}': two sites share a name among {names}")
-        pools = [p.name for p in self.pools]
-        _require(len(set(pools)) == len(pools), f"fleet '{self.name}': two pools share a name among {pools}")
-        for link in self.links:
-            for end in (link.source, link.target):
-                _require(end in names, f"link {link.source} -> {link.target}: no site '{end}'; {nearest(end, names)}")
-
-    @cached_property
-    def pools(self) -> tuple[NodePool, ...]:
-        return tuple(pool for site in self.sites for pool in site.pools)
-
-    @cached_property
-    def pool_site(self) -> tuple[int, ...]:
-        """Site number of each pool."""
-        return tuple(i for i, site in enumerate(self.sites) for _ in site.pools)
-
-    @cached_property
-    def first_node(self) -> tuple[int, ...]:
-        """Number of each pool's first node, and one past the last node of the last pool."""
-        return (0, *np.cumsum([p.nodes for p in self.pools]).tolist())
-
-    @cached_property
-    def node_pool(self) -> list[int]:
-        """Pool number of each node."""
-        return np.repeat(np.arange(len(self.pools)), [p.nodes for p in self.pools]).tolist()
-
-    @property
-    def nodes(self) -> int:
-        return self.first_node[-1]
-
-    @property
-    def gpus(self) -> int:
-        """GPUs when every slot of every elastic pool is up."""
-        return sum(p.nodes * p.gpus_per_node for p in self.pools)
-
-    @cached_property
-    def site_names(self) -> tuple[str, ...]:
-        return tuple(s.name for s in self.sites)
-
-    def link(self, source: int, target: int) -> Link | None:
-        """The link between two site numbers; None within a site.
-
-        Raises:
-            InputError: two different sites have no link.
-        """
-        if source == target:
-            return None
-        found = self._links.get((self.sites[source].name, self.sites[target].name))
-        if found is None:
-            raise InputError(f"no link {self.sites[source].name} -> {self.sites[target].name} to carry data over")
-        return found
-
-    @cached_property
-    def _links(self) -> dict[tuple[str, str], Link]:
-        return {(k.source, k.target): k for k in self.links}
-
 
 #: Column name -> (dtype, value where a trace does not say).
 JOB_COLUMNS: dict[str, tuple[type, float]] = {
@@ -298,14 +118,14 @@ class Jobs:
             if key != "id" and key not in JOB_COLUMNS:
                 raise InputError(f"{source}: column '{key}' unknown; {nearest(key, list(JOB_COLUMNS))}")
         for key in ("arrival_s", "duration_s"):
-            _require(key in columns, f"{source}: column '{key}' is missing")
+            require(key in columns, f"{source}: column '{key}' is missing")
         n = len(columns["arrival_s"])
         full: dict[str, npt.NDArray[Any]] = {"id": np.asarray(columns.pop("id", np.arange(n)), dtype=np.int64)}
         for key, (dtype, default) in JOB_COLUMNS.items():
             given = columns.get(key)
             full[key] = np.full(n, default, dtype) if given is None else np.array(given, dtype=dtype)
         for key, column in full.items():
-            _require(column.shape == (n,), f"{source}: column '{key}' has {column.shape} rows, expected ({n},)")
+            require(column.shape == (n,), f"{source}: column '{key}' has {column.shape} rows, expected ({n},)")
         line = np.arange(1, n + 1) if rows is None else rows
 
         def refuse(bad: npt.NDArray[np.bool_], key: str, expected: str) -> None:
@@ -349,3 +169,6 @@ class Jobs:
         for column in columns.values():
             column.setflags(write=False)
         return dataclasses.replace(self, **columns)
+
+
+__all__ = ["JOB_COLUMNS", "MARKETS", "Fleet", "InputError", "Jobs", "Link", "MarketKind", "NodePool", "Site", "nearest"]

@@ -12,17 +12,17 @@ import simpy
 
 from hcsim.actions import Allocation, Do, Order
 from hcsim.capacity import POPCOUNT
-from hcsim.constraints import dataset_site
 from hcsim.events import Kind, Row
 from hcsim.model import Fleet, InputError, Jobs
 from hcsim.perf import Perf
-from hcsim.rng import exponential, lognormal, stream, uniform
+from hcsim.rng import exponential, stream, uniform
+from hcsim.sim.data import Data
 from hcsim.sim.environment import LaneEnvironment
+from hcsim.sim.market import open_markets
+from hcsim.sim.nodes import Nodes
 
-_BOOT, _FAIL, _REPAIR = stream("boot"), stream("failure"), stream("repair")
-#: Boot times are drawn per node and absolute slot of this length, never by draw order.
-SLOT_S = 300.0
-_IDLE, _STARTING, _RUNNING, _DRAINING = range(4)
+_CRASH = stream("crash")
+_IDLE, _FETCHING, _STARTING, _RUNNING, _DRAINING = range(5)
 _STARTED, _FINISHED = int(Kind.STARTED), int(Kind.FINISHED)
 _NOTHING: tuple[Row, ...] = ()
 
@@ -44,6 +44,7 @@ class Simulation(LaneEnvironment):
         processes: generator functions started at time 0, called with this object.
         until_s: stop there (default: when every job has ended, or nothing has run for ``stall_s`` after the last
             arrival, so that an unplaceable job does not keep failures and timers going forever).
+        job_mtbf_s: mean time between crashes of a running job for reasons of its own, whatever it runs on.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Simulation(LaneEnvironment):
         processes: Sequence[Process] = (),
         until_s: float = inf,
         stall_s: float = 30 * 86400.0,
+        job_mtbf_s: float = inf,
     ) -> None:
         super().__init__(jobs.arrival_s.data, until_s)
         n = len(jobs)
@@ -62,6 +64,8 @@ class Simulation(LaneEnvironment):
         self._perf = perf or Perf()
         self._speed = self._perf.of_pools(fleet)
         self._pool_of = fleet.node_pool
+        self._site_of = [fleet.pool_site[p] for p in self._pool_of]
+        self._node_speed = [self._speed[p] for p in self._pool_of]
         self._gpus = jobs.gpus.data
         self._left = array("d", jobs.duration_s.tobytes())  # reference seconds of work still to do, as of the last save
         self._due_s = array("d", bytes(8 * n))  # when its phase ends; 0 when nothing is due
@@ -69,46 +73,51 @@ class Simulation(LaneEnvironment):
         self._phase = bytearray(n)
         self._where: list[Allocation | None] = [None] * n
         self._ran_s: dict[int, float] = {}  # draining job -> how long it ran, which is safe when the drain ends
-        self._home = [dataset_site(name, fleet) for name in jobs.dataset_sites]
+        self._saved_at: dict[int, int] = {}  # job -> site of its last checkpoint (-1: none yet), once it has run
+        self._stalls = jobs.checkpoint_stall_s.data if jobs.checkpoint_stall_s.any() else None
+        self._job_mtbf_s = job_mtbf_s
+        self._crashes: dict[int, tuple[int, float]] = {}  # job -> (crashes so far, seconds it runs until the next)
         if (jobs.checkpoint_bytes > 0).any():  # a checkpoint may have to go from any site to any other
             for source in range(len(fleet.sites)):
                 for target in range(len(fleet.sites)):
                     fleet.link(source, target)
-        self._staged: set[tuple[int, int]] = set()  # (job, site) whose dataset is there
-        self._saved_at: dict[int, int] = {}  # job -> site of its last checkpoint (-1: none yet), once it has run
-        self._plain = not len(jobs.dataset_sites)
-        self._up = bytearray(0 if fleet.pools[p].elastic else 1 for p in fleet.node_pool)
-        self._down: dict[int, set[str]] = {}  # node -> what keeps it down
         self._unfinished = n
         self._leases: dict[int, int] = {}  # job -> number of its lease
         self._lease_count = 0
         self._last_due_s = float(jobs.arrival_s[-1]) if n else 0.0  # last arrival, or when a job was last due
-        self._node_speed = [self._speed[p] for p in self._pool_of]
-        for p, pool in enumerate(fleet.pools):
-            if isfinite(pool.mtbf_s):
-                for node in range(fleet.first_node[p], fleet.first_node[p + 1]):
-                    self.process(self._failures(node, pool.mtbf_s, pool.repair_s))
+        self._answer: list[Row] | None = None  # rows that an order has caused so far
+        self._cuts: dict[int, set[str]] = {}  # link -> what keeps it down
+        self.data = Data(self)
+        self.nodes = Nodes(self)
+        self._plain = self.data.none and self._stalls is None and job_mtbf_s == inf
+        open_markets(self)
         for process in processes:
             self.process(process(self))
+
+    def tell(self, kind: Kind, subject: int, node: int = -1, value: float = 0.0, detail: float = 0.0) -> None:
+        """An event happens now: of this instant, or as an answer to the order that is being carried out."""
+        rows = self.rows if self._answer is None else self._answer
+        rows.append((self._now, kind, subject, node, value, detail))
 
     # -- the executor's contract -------------------------------------------------------------------------------------
 
     def submit(self, order: Order) -> Sequence[Row]:
         """Carry out an order; the events that it caused at once."""
         do, subject, allocation, value = order
-        if do != 1:  # Do.START
-            return self._orders[do](self, subject, allocation, value)
-        self._where[subject] = allocation
-        if not self._plain or subject in self._saved_at:
-            return self._set_up(subject, allocation)
-        node, mask, _ = allocation[0]
-        if len(allocation) > 1 or POPCOUNT[mask] != self._gpus[subject]:
-            return (self._begin(subject, allocation, self._now),)
-        self._phase[subject] = _RUNNING  # _begin and _rate, written out for the common case
-        self._began_s[subject] = now = self._now
-        self._due_s[subject] = due = now + self._left[subject] / self._node_speed[node]
-        heappush(self.due, (due, subject))
-        return ((now, _STARTED, subject, node, 0.0, 0.0),)
+        if do == 1:  # Do.START
+            self._where[subject] = allocation
+            node, mask, _ = allocation[0]
+            plain = self._plain and len(allocation) == 1 and POPCOUNT[mask] == self._gpus[subject]
+            if plain and subject not in self._saved_at:
+                self._phase[subject] = _RUNNING  # _begin and _rate, written out for the common case
+                self._began_s[subject] = now = self._now
+                self._due_s[subject] = due = now + self._left[subject] / self._node_speed[node]
+                heappush(self.due, (due, subject))
+                return ((now, _STARTED, subject, node, 0.0, 0.0),)
+        self._answer = answer = []
+        self._orders[do](self, subject, allocation, value)
+        self._answer = None
+        return answer
 
     def wake_at(self, time_s: float) -> None:
         """Report a TIMER event at that time (now, if it has passed)."""
@@ -124,44 +133,36 @@ class Simulation(LaneEnvironment):
 
         One that is down already stays so until every cause is repaired; one that is off or boots is not hit.
         """
-        if node in self._down:
-            self._down[node].add(cause)
-        if not self._up[node]:
-            return
-        self._up[node] = 0
-        self._down[node] = {cause}
-        came_up = (self.now, Kind.NODE_UP, node, -1, 0.0, 0.0)
-        if came_up in self.rows:  # losses come first in an instant, so it has not been up at all
-            self.rows.remove(came_up)
-            if not self.fleet.pools[self._pool_of[node]].elastic:
-                return  # it was down and still is
-        self.rows.append((self.now, Kind.NODE_DOWN, node, -1, 0.0, 0.0))
-        for job in sorted({job for _, job in self.due}):  # whatever a job is doing, its end is in there
-            if any(part[0] == node for part in self._where[job] or ()):
-                self._lose(job, node)
+        self.nodes.fail(node, cause)
 
     def repair(self, node: int, cause: str = "outage") -> None:
         """A node whose last cause to be down this is comes back: an owned one is up, a rented one is given back."""
-        causes = self._down.get(node, set())
-        if cause not in causes:
-            return
-        causes.remove(cause)
-        if causes:
-            return
-        del self._down[node]
-        if self.fleet.pools[self._pool_of[node]].elastic:
-            self.rows.append((self.now, Kind.NODE_OFF, node, -1, 0.0, 0.0))
-        else:
-            self._up[node] = 1
-            self.rows.append((self.now, Kind.NODE_UP, node, -1, 0.0, 0.0))
+        self.nodes.repair(node, cause)
 
     def set_price(self, pool: int, usd_per_gpu_h: float) -> None:
         """A GPU-hour of a pool costs this from now on."""
         if not usd_per_gpu_h >= 0:
             raise InputError(f"price of pool {pool} is {usd_per_gpu_h}, expected >= 0")
-        self.rows.append((self.now, Kind.PRICE_CHANGED, pool, -1, usd_per_gpu_h, 0.0))
+        self.tell(Kind.PRICE_CHANGED, pool, value=usd_per_gpu_h)
 
-    # -- jobs --------------------------------------------------------------------------------------------------------
+    def cut(self, link: int, cause: str = "outage") -> None:
+        """A link carries nothing until every cause is gone; what is under way waits."""
+        causes = self._cuts.setdefault(link, set())
+        if not causes:
+            self.data.network.cut(link, down=True)
+            self.tell(Kind.LINK_DOWN, link)
+        causes.add(cause)
+
+    def join(self, link: int, cause: str = "outage") -> None:
+        """A cause that cut a link is gone."""
+        causes = self._cuts.get(link, set())
+        if cause in causes:
+            causes.remove(cause)
+            if not causes:
+                self.data.network.cut(link, down=False)
+                self.tell(Kind.LINK_UP, link)
+
+    # -- a run of a job ----------------------------------------------------------------------------------------------
 
     def _rate(self, job: int, allocation: Allocation) -> float:
         node, mask, _ = allocation[0]
@@ -170,63 +171,93 @@ class Simulation(LaneEnvironment):
         p = self._pool_of[node]
         return self._perf.rate(self._speed[p], self._gpus[job], self.fleet.pools[p].gpus_per_node, allocation)
 
-    def _begin(self, job: int, allocation: Allocation, t: float) -> Row:
-        self._phase[job] = _RUNNING
-        self._began_s[job] = t
-        self._due_s[job] = due = t + self._left[job] / self._rate(job, allocation)
-        heappush(self.due, (due, job))
-        return (t, _STARTED, job, allocation[0][0], 0.0, 0.0)
-
-    def _set_up(self, job: int, allocation: Allocation) -> Sequence[Row]:
+    def _start(self, job: int, allocation: Allocation, value: float) -> None:
         """Before a job runs there its data and checkpoint come, and it restarts."""
-        site = self.fleet.pool_site[self._pool_of[allocation[0][0]]]
-        rows: list[Row] = []
-        delay = 0.0
-        home = int(self.jobs.dataset_site[job])
-        if home >= 0 and self._home[home] != site and (job, site) not in self._staged:
-            delay = self._transfer(rows, job, self._home[home], site, float(self.jobs.dataset_bytes[job]))
-        saved = self._saved_at.get(job)
-        if saved is not None:
-            if saved not in (-1, site) and self.jobs.checkpoint_bytes[job] > 0:
-                delay = max(delay, self._transfer(rows, job, saved, site, float(self.jobs.checkpoint_bytes[job])))
-            delay += float(self.jobs.restart_s[job])
-        if self._now + delay <= self._now:
-            return [*rows, self._begin(job, allocation, self._now)]
-        self._phase[job] = _STARTING
-        self._due_s[job] = due = self._now + delay
-        heappush(self.due, (due, job))
-        return rows
+        site = self._site_of[allocation[0][0]]
+        self._phase[job] = _FETCHING
+        if not self.data.fetch(job, site, self._saved_at.get(job, -1), lambda: self._restart(job)):
+            self._restart(job)
 
-    def _transfer(self, rows: list[Row], job: int, source: int, target: int, size_bytes: float) -> float:
-        """Seconds to carry bytes between two sites; the row is what egress is billed by."""
-        link = self.fleet.link(source, target)
-        rows.append((self._now, Kind.TRANSFERRING, job, source, size_bytes, float(target)))
-        return 0.0 if link is None else link.latency_s + size_bytes / link.bytes_per_s
+    def _restart(self, job: int) -> None:
+        """All that it needs is there; one that has run before takes its time to come up again."""
+        self._last_due_s = self._now
+        due = self._now + (float(self.jobs.restart_s[job]) if job in self._saved_at else 0.0)
+        if due <= self._now:
+            self._begin(job)
+            return
+        self._phase[job] = _STARTING
+        self._due_s[job] = due
+        heappush(self.due, (due, job))
+
+    def _begin(self, job: int) -> None:
+        allocation = self._where[job]
+        assert allocation is not None
+        self._phase[job] = _RUNNING
+        self._began_s[job] = self._now
+        run_s = self._run_s(job, self._left[job] / self._rate(job, allocation))
+        if self._job_mtbf_s < inf:
+            number, left_s = self._crashes.get(job, (-1, 0.0))
+            if left_s <= 0.0:
+                number += 1
+                left_s = exponential(self._job_mtbf_s, uniform(self.seed, _CRASH, job, number))
+                self._crashes[job] = (number, left_s)
+            run_s = min(run_s, left_s)
+        self._due_s[job] = due = self._now + run_s
+        heappush(self.due, (due, job))
+        if not self.data.none:
+            self.data.use(job, self._site_of[allocation[0][0]], 1)
+        self.tell(Kind.STARTED, job, allocation[0][0])
+
+    def _run_s(self, job: int, work_s: float) -> float:
+        """How long a run of so much work lasts: writing each periodic checkpoint stops it."""
+        if self._stalls is None or not self._stalls[job]:
+            return work_s
+        return work_s + work_s // float(self.jobs.checkpoint_interval_s[job]) * self._stalls[job]
+
+    def _worked_s(self, job: int, ran_s: float) -> float:
+        """How much of a run so far was work."""
+        if self._stalls is None or not self._stalls[job]:
+            return ran_s
+        interval_s, stall_s = float(self.jobs.checkpoint_interval_s[job]), self._stalls[job]
+        whole = ran_s // (interval_s + stall_s)
+        return whole * interval_s + min(ran_s - whole * (interval_s + stall_s), interval_s)
 
     def on_due(self, t: float, job: int) -> None:
-        """A job's phase ends: it starts, finishes, or has drained."""
+        """A job's phase ends: it starts, finishes, crashes, or has drained."""
         if self._due_s[job] != t:
             return  # it was stopped meanwhile
         self._last_due_s = t
         phase = self._phase[job]
         if phase == _RUNNING:
+            if self._job_mtbf_s < inf and self._crashed(job, t):
+                return
+            ran_s = t - self._began_s[job]
+            spent_s = 0.0 if self._plain else ran_s - self._worked_s(job, ran_s)
             self._stop(job)
             self._unfinished -= 1
-            self.rows.append((t, _FINISHED, job, -1, 0.0, 0.0))
+            self.rows.append((t, _FINISHED, job, -1, spent_s, 0.0))
         elif phase == _STARTING:
-            allocation = self._where[job]
-            assert allocation is not None
-            if self.jobs.dataset_site[job] >= 0:
-                self._staged.add((job, self.fleet.pool_site[self._pool_of[allocation[0][0]]]))
-            self.rows.append(self._begin(job, allocation, t))
+            self._begin(job)
         else:
-            self._save(job, self._ran_s.pop(job))
+            lost_s = self._save(job, self._ran_s.pop(job))
             self._stop(job)
-            self.rows.append((t, Kind.PREEMPTED, job, -1, 0.0, 0.0))
+            self.tell(Kind.PREEMPTED, job, value=lost_s)
 
-    def _drain(self, job: int, allocation: Allocation, checkpoint: float) -> Sequence[Row]:
-        """Stop a job. With a checkpoint nothing is lost, but writing it takes checkpoint_s."""
-        lost = 0.0
+    def _crashed(self, job: int, t: float) -> bool:
+        """Whether what is due is a crash rather than the end of the work."""
+        number, left_s = self._crashes[job]
+        ran_s = t - self._began_s[job]
+        self._crashes[job] = (number, left_s - ran_s)
+        if left_s - ran_s > 0.0:
+            return False
+        lost_s = self._fall_back(job, ran_s)
+        self._stop(job)
+        self.tell(Kind.LOST, job, -1, lost_s)
+        return True
+
+    def _drain(self, job: int, allocation: Allocation, checkpoint: float) -> None:
+        """Stop a job. With a checkpoint no work is lost, but writing it takes checkpoint_s."""
+        lost_s = 0.0
         if self._phase[job] == _RUNNING:
             ran_s = self._now - self._began_s[job]
             due = self._now + float(self.jobs.checkpoint_s[job])
@@ -235,81 +266,112 @@ class Simulation(LaneEnvironment):
                 self._ran_s[job] = ran_s
                 self._due_s[job] = due
                 heappush(self.due, (due, job))
-                return _NOTHING
-            if checkpoint:
-                self._save(job, ran_s)
-            else:
-                lost = self._fall_back(job, ran_s)
+                return
+            lost_s = self._save(job, ran_s) if checkpoint else self._fall_back(job, ran_s)
         self._stop(job)
-        return ((self._now, Kind.PREEMPTED, job, -1, lost, 0.0),)
+        self.tell(Kind.PREEMPTED, job, value=lost_s)
 
     def _stop(self, job: int) -> None:
         """It runs nowhere, and nothing of it is due."""
+        allocation, phase = self._where[job], self._phase[job]
         self._due_s[job] = 0.0
         self._phase[job] = _IDLE
         self._where[job] = None
+        if phase == _FETCHING:
+            self.data.give_up(job)
+        elif phase in (_RUNNING, _DRAINING):
+            if not self.data.none and allocation is not None:
+                self.data.use(job, self._site_of[allocation[0][0]], -1)
+            if self._job_mtbf_s < inf:
+                number, left_s = self._crashes[job]
+                self._crashes[job] = (number, max(left_s - (self._now - self._began_s[job]), 1e-9))
 
-    def _save(self, job: int, ran_s: float) -> None:
-        """The first ``ran_s`` seconds of the current run are safe."""
+    def _save(self, job: int, ran_s: float) -> float:
+        """A run of so long is safe; how much of it was no work."""
         allocation = self._where[job]
         assert allocation is not None
-        self._left[job] = max(self._left[job] - ran_s * self._rate(job, allocation), 0.0)
-        self._saved_at[job] = self.fleet.pool_site[self._pool_of[allocation[0][0]]]
+        worked_s = self._worked_s(job, ran_s)
+        self._left[job] = max(self._left[job] - worked_s * self._rate(job, allocation), 0.0)
+        self._saved_at[job] = self._site_of[allocation[0][0]]
+        return ran_s - worked_s
 
     def _fall_back(self, job: int, ran_s: float) -> float:
         """Of a run of so long keep what its last periodic checkpoint holds; the seconds that are lost."""
-        interval = float(self.jobs.checkpoint_interval_s[job])
-        kept_s = ran_s // interval * interval if isfinite(interval) else 0.0
+        interval_s = float(self.jobs.checkpoint_interval_s[job])
+        stall_s = 0.0 if self._stalls is None else self._stalls[job]
+        kept_s = ran_s // (interval_s + stall_s) * interval_s if isfinite(interval_s) else 0.0
         if kept_s > 0.0:
-            self._save(job, kept_s)
+            allocation = self._where[job]
+            assert allocation is not None
+            self._left[job] = max(self._left[job] - kept_s * self._rate(job, allocation), 0.0)
+            self._saved_at[job] = self._site_of[allocation[0][0]]
         else:
             self._saved_at.setdefault(job, -1)  # it starts from its last checkpoint, if there was one, or anew
         return ran_s - kept_s
 
-    def _lose(self, job: int, node: int) -> None:
-        """A node failed under a job."""
-        lost = 0.0
-        if self._phase[job] == _RUNNING:
-            lost = self._fall_back(job, self._now - self._began_s[job])
-        elif self._phase[job] == _DRAINING:
-            lost = self._fall_back(job, self._ran_s.pop(job))  # what it was writing is not whole
-        self._stop(job)
-        self.rows.append((self._now, Kind.LOST, job, node, lost, 0.0))
+    # -- losses ------------------------------------------------------------------------------------------------------
 
-    def _kill(self, job: int, allocation: Allocation, value: float) -> Sequence[Row]:
-        """A node went down under a claim that had not been handed over yet."""
+    def lose_on(self, node: int, warned_s: float) -> None:
+        """A node is gone: each job on it is lost, or shrinks when it is elastic and enough of it is left."""
+        known = {job for _, job in self.due} | self.data.fetching()
+        for job in sorted(known):
+            if any(part[0] == node for part in self._where[job] or ()):
+                self._lose(job, node, warned_s)
+
+    def _lose(self, job: int, node: int, warned_s: float) -> None:
+        allocation, phase, lost_s = self._where[job], self._phase[job], 0.0
+        assert allocation is not None
+        writing_s = float(self.jobs.checkpoint_s[job])
+        if phase == _RUNNING:
+            ran_s = self._now - self._began_s[job]
+            if warned_s and writing_s <= warned_s:  # it stopped in time to write all that it had done
+                lost_s = min(ran_s, writing_s)
+                lost_s += self._save(job, ran_s - lost_s)
+            else:
+                lost_s = self._fall_back(job, ran_s)
+        elif phase == _DRAINING:
+            lost_s = self._fall_back(job, self._ran_s.pop(job))  # what it was writing is not whole
+        left = tuple(part for part in allocation if part[0] != node)
+        size = sum(mask.bit_count() for _, mask, _ in left)
+        shrinks = phase == _RUNNING and 0 < self.jobs.min_gpus[job] <= size < self.jobs.max_gpus[job]
+        self._stop(job)
+        if shrinks:
+            self.tell(Kind.SHRUNK, job, node, lost_s)
+            self._where[job] = left
+            self._restart(job)
+        else:
+            self.tell(Kind.LOST, job, node, lost_s)
+
+    def _kill(self, job: int, allocation: Allocation, value: float) -> None:
+        """A node went down, or did not come, under a claim that had not been handed over yet."""
         if self._phase[job] == _DRAINING:  # it moves: where it was all is well, so its checkpoint is taken to be whole
             self._save(job, self._ran_s.pop(job))
         self._stop(job)
-        down = next((part[0] for part in allocation if part[0] in self._down), -1)
-        return ((self._now, Kind.LOST, job, down, 0.0, 0.0),)
+        gone = next((part[0] for part in allocation if not self.nodes.up[part[0]]), -1)
+        self.tell(Kind.LOST, job, gone)
 
-    def _stage(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
-        site, home = int(value), int(self.jobs.dataset_site[job])
-        if home < 0 or self._home[home] == site or (job, site) in self._staged:
-            return ((self._now, Kind.STAGED, job, site, 0.0, 0.0),)
-        rows: list[Row] = []
-        seconds = self._transfer(rows, job, self._home[home], site, float(self.jobs.dataset_bytes[job]))
-        if self._now + seconds <= self._now:
-            self._staged.add((job, site))
-            return [*rows, (self._now, Kind.STAGED, job, site, 0.0, 0.0)]
+    # -- other orders ------------------------------------------------------------------------------------------------
 
-        def arrive() -> None:
-            self._staged.add((job, site))
-            self.rows.append((self._now, Kind.STAGED, job, site, 0.0, 0.0))
+    def _stage(self, job: int, _: Allocation, value: float) -> None:
+        if not self.data.stage(job, int(value)):
+            self.tell(Kind.STAGED, job, int(value))
 
-        self.at(self._now + seconds, arrive)
-        return rows
+    def _boot(self, node: int, _: Allocation, value: float) -> None:
+        self.nodes.boot(node)
 
-    def _hold(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
+    def _halt(self, node: int, _: Allocation, value: float) -> None:
+        self.nodes.halt(node)
+
+    def _watch(self, node: int, _: Allocation, value: float) -> None:
+        self._report_at(self._now + value, Kind.IDLE, node)
+
+    def _hold(self, job: int, _: Allocation, value: float) -> None:
         self._report_at(value, Kind.RESUMED, job)
-        return _NOTHING
 
-    def _forget(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
+    def _forget(self, job: int, _: Allocation, value: float) -> None:
         self._unfinished -= 1
-        return _NOTHING
 
-    def _lease(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
+    def _lease(self, job: int, _: Allocation, value: float) -> None:
         self._lease_count += 1
         number = self._leases[job] = self._lease_count
 
@@ -317,58 +379,22 @@ class Simulation(LaneEnvironment):
             if self._leases.get(job) == number:
                 del self._leases[job]
                 if value:
-                    self.rows.append((self._now, Kind.LEASE_ENDED, job, -1, 0.0, 0.0))
+                    self.tell(Kind.LEASE_ENDED, job)
                 if not self._leases:
-                    self.rows.append((self._now, Kind.ALL_LEASES_ENDED, 0, -1, 0.0, 0.0))
+                    self.tell(Kind.ALL_LEASES_ENDED, 0)
 
         if value < inf:
             self.at(self._now + value, end)
-        return _NOTHING
-
-    # -- nodes -------------------------------------------------------------------------------------------------------
-
-    def _boot(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
-        pool = self.fleet.pools[self._pool_of[node]]
-        seconds = pool.boot_s
-        if pool.boot_cv:
-            seconds = lognormal(seconds, pool.boot_cv, uniform(self.seed, _BOOT, node, int(self._now // SLOT_S)))
-        if self._now + seconds <= self._now:
-            self._up[node] = 1
-            return ((self._now, Kind.NODE_UP, node, -1, 0.0, 0.0),)
-
-        def up() -> None:
-            self._up[node] = 1
-            self.rows.append((self._now, Kind.NODE_UP, node, -1, 0.0, 0.0))
-
-        self.at(self._now + seconds, up)
-        return _NOTHING
-
-    def _halt(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
-        self._up[node] = 0
-        return ((self._now, Kind.NODE_OFF, node, -1, 0.0, 0.0),)
-
-    def _watch(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
-        self._report_at(self._now + value, Kind.IDLE, node)
-        return _NOTHING
-
-    def _failures(self, node: int, mtbf_s: float, repair_s: float) -> Generator[simpy.Event, Any, None]:
-        """A node's alternating renewal process, the same whatever the strategy does. It hits a node that is up."""
-        k = 0
-        while True:
-            yield self.timeout(exponential(mtbf_s, uniform(self.seed, _FAIL, node, k)))
-            self.fail(node, "failure")
-            yield self.timeout(exponential(repair_s, uniform(self.seed, _REPAIR, node, k)))
-            self.repair(node, "failure")
-            k += 1
 
     def _report_at(self, time_s: float, kind: Kind, subject: int) -> None:
         self.at(time_s, lambda: self.rows.append((self._now, kind, subject, -1, 0.0, 0.0)))
 
     def idle(self, t: float) -> bool:
         """Nothing is due or to arrive: every job has ended, or only timers and failures have gone on for stall_s."""
-        return not self._unfinished or t - self._last_due_s > self.stall_s
+        return not self._unfinished or (not self.data.fetching() and t - self._last_due_s > self.stall_s)
 
-    _orders: ClassVar[dict[int, Callable[..., Sequence[Row]]]] = {
+    _orders: ClassVar[dict[int, Callable[[Simulation, int, Allocation, float], None]]] = {
+        Do.START: _start,
         Do.DRAIN: _drain,
         Do.KILL: _kill,
         Do.BOOT: _boot,

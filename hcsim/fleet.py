@@ -1,0 +1,449 @@
+"""Where work can run: sites of owned clusters and clouds, their pools of nodes, links, quotas, budgets and outages.
+
+Units are suffixes. ``Fleet`` numbers sites, pools, nodes and links in the order in which they are listed. Everything
+is frozen data; what becomes of it in a run is the world's and the state's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
+from typing import Any, Literal
+
+import numpy as np
+
+from hcsim.errors import InputError, nearest, require
+from hcsim.series import Series
+
+MarketKind = Literal["owned", "reserved", "on_demand", "spot"]
+MARKETS: tuple[MarketKind, ...] = ("owned", "reserved", "on_demand", "spot")
+ScopeKind = Literal["site", "provider", "link"]
+SCOPES: tuple[ScopeKind, ...] = ("site", "provider", "link")
+GB = 1e9
+#: A billing month: the 730 hours that cloud price lists count with.
+BILLING_MONTH_S = 730 * 3600.0
+
+
+def _numbers(where: str, of: Any, **bounds: tuple[float, float]) -> None:
+    """Fields of ``of`` lie within [least, most]; a most of inf means finite."""
+    for name, (least, most) in bounds.items():
+        value = getattr(of, name)
+        ok = isinstance(value, (int, float)) and least <= value <= most and value < inf
+        expected = f"a number from {least:g} to {most:g}" if most < inf else f"a finite number >= {least:g}"
+        require(ok, f"{where}: {name} is {value}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class Reclaim:
+    """How a spot market takes nodes back: at random, when its price passes a bid, or when its pool's stock falls.
+
+    Args:
+        mtbf_s: mean time to the random reclaim of one node (exponential; inf: never).
+        bid_usd_per_gpu_h: nodes are reclaimed while the price is above it (inf: never).
+        notice_s: how long before it goes a node is warned (NOTICE); 0: not at all. A job that can write a checkpoint in
+            that time does.
+    """
+
+    mtbf_s: float = inf
+    bid_usd_per_gpu_h: float = inf
+    notice_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        require(self.mtbf_s > 0, f"reclaim: mtbf_s is {self.mtbf_s}, expected > 0 (inf: never)")
+        require(self.bid_usd_per_gpu_h >= 0, f"reclaim: bid_usd_per_gpu_h is {self.bid_usd_per_gpu_h}, expected >= 0")
+        _numbers("reclaim", self, notice_s=(0.0, inf))
+
+
+@dataclass(frozen=True)
+class NodePool:
+    """Identical nodes of one site, bought in one market.
+
+    ``owned`` and ``reserved`` nodes are always up and paid for whether used or not. ``on_demand`` and ``spot`` nodes
+    are slots: a claim on a slot that is off boots it, an idle node is released after ``idle_release_s``, and each
+    stretch from up to off is billed in steps of ``billing_s``, at least ``min_billing_s``. On a fleet without
+    accelerators a group of CPU cores counts as one device of type ``cpu``.
+
+    Args:
+        usd_per_gpu_h: list price, or amortisation of an owned node.
+        price: the list price over time, instead.
+        discount_share: negotiated discount on either, 0 to 1 (1: a reservation that is paid elsewhere).
+        boot_s, boot_cv: mean and coefficient of variation of the time from request to up (lognormal, drawn per slot
+            and time).
+        image_s, image_cv: the same of pulling the image, which follows the boot.
+        stock: how many nodes of a rented pool can be had, over time. It is seen as it changes; of a spot pool, nodes
+            that are up beyond it are reclaimed.
+        stockout_share: chance that in a ten-minute slot only some nodes can be had (as many as a uniform draw says);
+            it is seen when a request fails.
+        mtbf_s, repair_s: mean times between failures of one node and to its repair (exponential).
+        idle_w, max_w: power of a node without and with full load on all its GPUs (0: not modelled).
+    """
+
+    name: str
+    gpu: str
+    gpus_per_node: int
+    nodes: int
+    usd_per_gpu_h: float = 0.0
+    market: MarketKind = "owned"
+    gpu_memory_bytes: float = 80e9
+    cpus_per_node: float = 0.0  # 0: not modelled, any demand fits
+    ram_bytes_per_node: float = 0.0  # 0: not modelled
+    boot_s: float = 0.0
+    boot_cv: float = 0.0
+    min_billing_s: float = 60.0
+    idle_release_s: float = 300.0
+    mtbf_s: float = inf
+    repair_s: float = 3600.0
+    price: Series | None = None
+    discount_share: float = 0.0
+    billing_s: float = 1.0
+    image_s: float = 0.0
+    image_cv: float = 0.0
+    stock: Series | None = None
+    stockout_share: float = 0.0
+    reclaim: Reclaim = field(default_factory=Reclaim)
+    idle_w: float = 0.0
+    max_w: float = 0.0
+
+    def __post_init__(self) -> None:
+        where = f"pool '{self.name}'"
+        require(self.market in MARKETS, f"{where}: market '{self.market}' unknown; {nearest(self.market, MARKETS)}")
+        require(self.nodes > 0, f"{where}: nodes is {self.nodes}, expected at least 1")
+        require(
+            0 < self.gpus_per_node <= 16,
+            f"{where}: gpus_per_node is {self.gpus_per_node}, expected 1 to 16"
+            " (a group of CPU cores counts as one device)",
+        )
+        amounts = ("usd_per_gpu_h", "boot_s", "boot_cv", "image_s", "image_cv", "min_billing_s", "idle_release_s",
+                   "gpu_memory_bytes", "cpus_per_node", "ram_bytes_per_node", "idle_w")  # fmt: skip
+        _numbers(where, self, **dict.fromkeys(amounts, (0.0, inf)))
+        _numbers(where, self, discount_share=(0.0, 1.0), stockout_share=(0.0, 1.0), max_w=(self.idle_w, inf))
+        for name in ("mtbf_s", "repair_s", "billing_s"):
+            require(getattr(self, name) > 0, f"{where}: {name} is {getattr(self, name)}, expected > 0")
+        require(self.billing_s < inf, f"{where}: billing_s is inf, expected finite")
+        if self.price is not None:
+            low = float(self.price.values.min())
+            require(low >= 0, f"{where}: price falls to {low:g}, expected >= 0 ({self.price.source})")
+            require(not self.usd_per_gpu_h, f"{where}: both usd_per_gpu_h and price are given, expected one")
+        if self.stock is not None:
+            low = float(self.stock.values.min())
+            require(low >= 0, f"{where}: stock falls to {low:g}, expected >= 0 ({self.stock.source})")
+        rented_only = (self.stock is not None, self.stockout_share > 0)
+        require(self.elastic or not any(rented_only), f"{where}: a {self.market} pool is there, expected no stock")
+        never = (self.reclaim.mtbf_s, self.reclaim.bid_usd_per_gpu_h) == (inf, inf)
+        require(self.market == "spot" or never, f"{where}: reclaim is of spot pools, the market is {self.market}")
+
+    @property
+    def elastic(self) -> bool:
+        """Whether nodes are rented rather than standing there."""
+        return self.market in ("on_demand", "spot")
+
+    def usd_at(self, list_usd: float) -> float:
+        """What is paid at a list price."""
+        return list_usd * (1.0 - self.discount_share)
+
+    @property
+    def first_usd(self) -> float:
+        """What a GPU-hour costs at the start of a run."""
+        return self.usd_at(self.usd_per_gpu_h if self.price is None else self.price.at(0.0))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place under one provider and one jurisdiction: an owned cluster, a cloud's region or zone, an edge.
+
+    Args:
+        quota_gpus: most GPUs rented there at one time (None: no limit); see also :class:`Quota`.
+        region: the provider's name for it, for price books and carbon data.
+        cache_bytes: room for copies of datasets that live elsewhere; the least recently used go first.
+        egress_bytes_per_s, ingress_bytes_per_s: what all transfers out of and into the site share.
+        storage_usd_per_gb_month: for datasets cached and checkpoints kept there.
+        control_plane_usd_per_h: a fee for as long as the run lasts.
+        usd_per_kwh: price of energy, billed at owned sites (a cloud's prices contain it).
+        pue: power usage effectiveness; a site takes it times what its nodes take.
+        carbon: intensity of its power, g CO2 per kWh.
+    """
+
+    name: str
+    pools: tuple[NodePool, ...]
+    jurisdiction: str = "any"
+    provider: str = "owned"
+    kind: Literal["owned", "cloud", "edge"] = "owned"
+    quota_gpus: int | None = None
+    region: str = ""
+    cache_bytes: float = inf
+    egress_bytes_per_s: float = inf
+    ingress_bytes_per_s: float = inf
+    storage_usd_per_gb_month: float = 0.0
+    control_plane_usd_per_h: float = 0.0
+    usd_per_kwh: float = 0.0
+    pue: float = 1.0
+    carbon: Series | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pools", tuple(self.pools))  # configuration files give lists
+        where, quota = f"site '{self.name}'", self.quota_gpus
+        require(quota is None or quota >= 0, f"{where}: quota_gpus is {quota}, expected >= 0")
+        require(self.cache_bytes >= 0, f"{where}: cache_bytes is {self.cache_bytes}, expected >= 0")
+        for name in ("egress_bytes_per_s", "ingress_bytes_per_s"):
+            require(getattr(self, name) > 0, f"{where}: {name} is {getattr(self, name)}, expected > 0")
+        fees = ("storage_usd_per_gb_month", "control_plane_usd_per_h", "usd_per_kwh")
+        _numbers(where, self, pue=(1.0, inf), **dict.fromkeys(fees, (0.0, inf)))
+        low = 0.0 if self.carbon is None else float(self.carbon.values.min())
+        require(low >= 0, f"{where}: carbon falls to {low:g}, expected >= 0")
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """Egress prices by volume per billing month: bytes pay the price of the tier that they fall into.
+
+    Args:
+        tiers: (up to how many GB, USD per GB), ascending, the last without a bound (inf).
+        free_gb: the first GB of a month, which count towards the tiers and cost nothing.
+        gb_bytes: bytes of a GB: 1e9, or 2**30 where the provider counts in binary.
+    """
+
+    name: str
+    tiers: tuple[tuple[float, float], ...]
+    free_gb: float = 0.0
+    gb_bytes: float = GB
+
+    def __post_init__(self) -> None:
+        tiers = tuple((float(bound), float(usd)) for bound, usd in self.tiers)
+        object.__setattr__(self, "tiers", tiers)
+        where = f"tariff '{self.name}'"
+        require(bool(tiers) and tiers[-1][0] == inf, f"{where}: the last tier must have no bound (.inf)")
+        bounds = [0.0, *(bound for bound, _ in tiers)]
+        require(bounds == sorted(set(bounds)), f"{where}: bounds are {bounds[1:]}, expected ascending")
+        low = min(usd for _, usd in tiers)
+        require(low >= 0 and max(usd for _, usd in tiers) < inf, f"{where}: price {low:g}, expected finite, >= 0")
+        _numbers(where, self, free_gb=(0.0, inf), gb_bytes=(1.0, inf))
+
+    def usd(self, total_gb: float) -> float:
+        """What that much of one month costs; continuous and rising in the volume."""
+        paid, low = 0.0, self.free_gb
+        for bound, usd in self.tiers:
+            if total_gb <= low:
+                break
+            high = min(bound, total_gb)
+            if high > low:
+                paid += (high - low) * usd
+                low = high
+        return paid
+
+    def charge(self, before_gb: float, gb: float) -> float:
+        """What ``gb`` more cost in a month that has had ``before_gb``."""
+        return self.usd(before_gb + gb) - self.usd(before_gb)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A directed path between two sites; ``usd_per_gb`` is the egress price that the source's provider charges, at a
+    GB of 1e9 bytes. With ``tariff`` the fleet's tariff of that name is charged instead; links of one tariff share its
+    volume."""
+
+    source: str
+    target: str
+    bytes_per_s: float = 1.25e9
+    latency_s: float = 0.05
+    usd_per_gb: float = 0.0
+    tariff: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"link {self.source} -> {self.target}"
+        require(0 < self.bytes_per_s < inf, f"{where}: bytes_per_s is {self.bytes_per_s}, expected finite, > 0")
+        _numbers(where, self, latency_s=(0.0, inf), usd_per_gb=(0.0, inf))
+        require(not (self.tariff and self.usd_per_gb), f"{where}: both usd_per_gb and tariff are given, expected one")
+
+
+@dataclass(frozen=True)
+class Quota:
+    """Most GPUs rented at one time, of all pools that match: of a provider, a site, a GPU type (empty: any)."""
+
+    gpus: int
+    provider: str = ""
+    site: str = ""
+    gpu: str = ""
+
+    def __post_init__(self) -> None:
+        require(self.gpus >= 0, f"quota: gpus is {self.gpus}, expected >= 0")
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return "/".join(filter(None, (self.provider, self.site, self.gpu))) or "everything rented"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Once rented nodes have cost ``usd`` in a period, no more are rented until the next one begins.
+
+    Args:
+        period_s: its length; periods begin at multiples of it.
+        provider: whose nodes count and are refused (empty: all).
+    """
+
+    usd: float
+    period_s: float = 86400.0
+    provider: str = ""
+
+    def __post_init__(self) -> None:
+        _numbers("budget", self, usd=(0.0, inf))
+        require(0 < self.period_s < inf, f"budget: period_s is {self.period_s}, expected finite, > 0")
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A site, all of a provider, or a link (``source -> target``) is down: in given windows, or at random.
+
+    Args:
+        windows: (from, to) in seconds, ascending.
+        mtbf_s, repair_s: mean times from repair to failure and back (exponential; inf: only the windows).
+    """
+
+    scope: ScopeKind
+    name: str
+    windows: tuple[tuple[float, float], ...] = ()
+    mtbf_s: float = inf
+    repair_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        windows = tuple((float(a), float(b)) for a, b in self.windows)
+        object.__setattr__(self, "windows", windows)
+        where = f"outage of {self.scope} '{self.name}'"
+        require(self.scope in SCOPES, f"{where}: scope '{self.scope}' unknown; {nearest(self.scope, SCOPES)}")
+        flat = [t for window in windows for t in window]
+        ok = all(math.isfinite(t) and t >= 0 for t in flat) and flat == sorted(set(flat))
+        require(ok, f"{where}: windows are {windows}, expected (from, to) pairs that ascend")
+        require(self.mtbf_s > 0 and self.repair_s > 0, f"{where}: mtbf_s and repair_s, expected > 0")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Sites, the links between them, and what limits and befalls them."""
+
+    sites: tuple[Site, ...]
+    links: tuple[Link, ...] = ()
+    name: str = "fleet"
+    tariffs: tuple[Tariff, ...] = ()
+    quotas: tuple[Quota, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    outages: tuple[Outage, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key in ("sites", "links", "tariffs", "quotas", "budgets", "outages"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+        where = f"fleet '{self.name}'"
+        require(len(self.sites) > 0, f"{where}: no sites")
+        require(len(self.pools) > 0, f"{where}: no node pools, so no accelerator that could run a job")
+        names = [s.name for s in self.sites]
+        require(len(set(names)) == len(names), f"{where}: two sites share a name among {names}")
+        pools = [p.name for p in self.pools]
+        require(len(set(pools)) == len(pools), f"{where}: two pools share a name among {pools}")
+        tariffs = [t.name for t in self.tariffs]
+        require(len(set(tariffs)) == len(tariffs), f"{where}: two tariffs share a name among {tariffs}")
+        for link in self.links:
+            of = f"link {link.source} -> {link.target}"
+            for end in (link.source, link.target):
+                require(end in names, f"{of}: no site '{end}'; {nearest(end, names)}")
+            _known(of, "tariff", link.tariff, tariffs)
+        ends = [(k.source, k.target) for k in self.links]
+        twice = next((end for end in ends if ends.count(end) > 1), None)
+        require(twice is None, f"{where}: two links {' -> '.join(twice or ())}")
+        providers = [s.provider for s in self.sites]
+        for quota in self.quotas:
+            _known(f"quota {quota.name}", "provider", quota.provider, providers)
+            _known(f"quota {quota.name}", "site", quota.site, names)
+            _known(f"quota {quota.name}", "gpu", quota.gpu, [p.gpu for p in self.pools])
+        for budget in self.budgets:
+            _known("budget", "provider", budget.provider, providers)
+        known = {"site": names, "provider": providers, "link": [f"{a} -> {b}" for a, b in ends]}
+        for outage in self.outages:
+            _known("outage", outage.scope, outage.name, known[outage.scope], always=True)
+
+    @cached_property
+    def pools(self) -> tuple[NodePool, ...]:
+        return tuple(pool for site in self.sites for pool in site.pools)
+
+    @cached_property
+    def pool_site(self) -> tuple[int, ...]:
+        """Site number of each pool."""
+        return tuple(i for i, site in enumerate(self.sites) for _ in site.pools)
+
+    @cached_property
+    def pool_quotas(self) -> tuple[tuple[int, ...], ...]:
+        """Of each pool the quotas that it counts towards, as numbers into :attr:`limits`."""
+        out = []
+        for pool, s in zip(self.pools, self.pool_site, strict=True):
+            site = self.sites[s]
+            mine = [
+                i
+                for i, q in enumerate(self.limits)
+                if q.provider in ("", site.provider) and q.site in ("", site.name) and q.gpu in ("", pool.gpu)
+            ]
+            out.append(tuple(mine) if pool.elastic else ())
+        return tuple(out)
+
+    @cached_property
+    def limits(self) -> tuple[Quota, ...]:
+        """All quotas, those of sites (``quota_gpus``) first."""
+        of_sites = [Quota(s.quota_gpus, site=s.name) for s in self.sites if s.quota_gpus is not None]
+        return (*of_sites, *self.quotas)
+
+    @cached_property
+    def first_node(self) -> tuple[int, ...]:
+        """Number of each pool's first node, and one past the last node of the last pool."""
+        return (0, *np.cumsum([p.nodes for p in self.pools]).tolist())
+
+    @cached_property
+    def node_pool(self) -> list[int]:
+        """Pool number of each node."""
+        return np.repeat(np.arange(len(self.pools)), [p.nodes for p in self.pools]).tolist()
+
+    @property
+    def nodes(self) -> int:
+        return self.first_node[-1]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs when every slot of every elastic pool is up."""
+        return sum(p.nodes * p.gpus_per_node for p in self.pools)
+
+    @cached_property
+    def site_names(self) -> tuple[str, ...]:
+        return tuple(s.name for s in self.sites)
+
+    def link(self, source: int, target: int) -> Link | None:
+        """The link between two site numbers; None within a site.
+
+        Raises:
+            InputError: two different sites have no link.
+        """
+        if source == target:
+            return None
+        found = self.links_by_sites.get((source, target))
+        if found is None:
+            raise InputError(f"no link {self.sites[source].name} -> {self.sites[target].name} to carry data over")
+        return found
+
+    @cached_property
+    def links_by_sites(self) -> dict[tuple[int, int], Link]:
+        """(source, target) as site numbers -> link."""
+        number = {name: i for i, name in enumerate(self.site_names)}
+        return {(number[k.source], number[k.target]): k for k in self.links}
+
+    @cached_property
+    def tariff_of(self) -> dict[tuple[int, int], Tariff]:
+        """(source, target) as site numbers -> what its egress costs; a flat price is a tariff of its own."""
+        named = {t.name: t for t in self.tariffs}
+        return {
+            ends: named[k.tariff] if k.tariff else Tariff(f"{k.source} -> {k.target}", ((inf, k.usd_per_gb),))
+            for ends, k in self.links_by_sites.items()
+        }
+
+
+def _known(where: str, what: str, name: str, known: Sequence[str], *, always: bool = False) -> None:
+    if name or always:
+        require(name in known, f"{where}: no {what} '{name}'; {nearest(name, known)}")

@@ -1,0 +1,135 @@
+"""A quantity over time: a price, how many nodes can be had, grams of CO2 per kWh."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hcsim.errors import InputError, nearest, require
+
+Floats = npt.NDArray[np.float64]
+BEYOND = ("stop", "hold", "wrap")
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Values that each hold from their time until the next one's. Before the first time the first value holds.
+
+    Args:
+        time_s: seconds since the start of the run, ascending, shape (n,).
+        value: shape (n,), finite.
+        end_s: until when the last value is known (default: as long as the step before it).
+        beyond: what holds after ``end_s``. ``stop``: nothing, a run that goes on so long ends with an error; ``hold``:
+            the last value; ``wrap``: all of it again.
+        source: where it comes from, for messages.
+    """
+
+    time_s: Sequence[float]
+    value: Sequence[float]
+    end_s: float = 0.0
+    beyond: Literal["stop", "hold", "wrap"] = "stop"
+    source: str = "series"
+
+    def __post_init__(self) -> None:
+        time_s, value = np.array(self.time_s, np.float64), np.array(self.value, np.float64)
+        where = f"series {self.source}"
+        require(len(time_s) > 0 and time_s.shape == value.shape and time_s.ndim == 1,
+                f"{where}: {time_s.shape} times and {value.shape} values, expected as many, at least one")  # fmt: skip
+        for name, column in (("time_s", time_s), ("value", value)):
+            bad = np.flatnonzero(~np.isfinite(column))
+            require(not len(bad), f"{where}: {name} {bad[:1]} is {column[bad[:1]]}, expected finite numbers")
+        falls = np.flatnonzero(np.diff(time_s) <= 0)
+        require(not len(falls), f"{where}: time_s does not rise at {falls[:1] + 1}")
+        require(self.beyond in BEYOND, f"{where}: beyond is '{self.beyond}'; {nearest(self.beyond, BEYOND)}")
+        end_s = self.end_s or float(time_s[-1] + (time_s[-1] - time_s[-2] if len(time_s) > 1 else 0.0))
+        require(end_s >= time_s[-1], f"{where}: end_s is {end_s:g}, expected at least its last time {time_s[-1]:g}")
+        require(self.beyond != "wrap" or end_s > time_s[0], f"{where}: of no length, which cannot wrap")
+        for column in (time_s, value):
+            column.setflags(write=False)
+        for name, given in (("time_s", time_s), ("value", value), ("end_s", end_s)):
+            object.__setattr__(self, name, given)
+
+    @property
+    def times(self) -> Floats:
+        """``time_s`` as an array."""
+        return self.time_s  # type: ignore[return-value]
+
+    @property
+    def values(self) -> Floats:
+        """``value`` as an array."""
+        return self.value  # type: ignore[return-value]
+
+    def at(self, t: float) -> float:
+        """The value at a time.
+
+        Raises:
+            InputError: the series is over, and ``beyond`` is ``stop``.
+        """
+        return float(self.values[max(int(np.searchsorted(self.times, self._inside(t), side="right")) - 1, 0)])
+
+    def _inside(self, t: float) -> float:
+        if t < self.end_s or self.beyond == "hold":
+            return t
+        if self.beyond == "stop":
+            raise InputError(
+                f"series {self.source} ends at {self.end_s:,.0f} s and the run goes on; set beyond: hold or wrap"
+            )
+        start = float(self.times[0])
+        return start + (t - start) % (self.end_s - start)
+
+    def changes(self, after_s: float = -inf) -> Iterator[tuple[float, float]]:
+        """(time, value) of each change of the value after a time, without end for ``wrap``.
+
+        With ``stop`` the last is (``end_s``, NaN): what is known is over.
+        """
+        now = self.at(max(after_s, float(self.times[0]))) if after_s > -inf else float("nan")
+        offset_s, length_s = 0.0, self.end_s - float(self.times[0])
+        if self.beyond == "wrap" and after_s > self.end_s:
+            offset_s = (after_s - float(self.times[0])) // length_s * length_s
+        while True:
+            for t, value in zip((self.times + offset_s).tolist(), self.values.tolist(), strict=True):
+                if t > after_s and value != now:
+                    now = value
+                    yield t, value
+            if self.beyond != "wrap":
+                break
+            offset_s += length_s
+        if self.beyond == "stop" and self.end_s > after_s:
+            yield self.end_s, float("nan")
+
+    def integral(self, t: Floats) -> Floats:
+        """The integral from 0 to each time, shape of ``t`` (times at least 0). Beyond the end as :meth:`at`."""
+        edges = np.r_[min(0.0, float(self.times[0])), self.times[self.times > 0.0], max(self.end_s, 0.0)]
+        edges = np.unique(edges)
+        held = np.array([self.values[max(int(np.searchsorted(self.times, e, side="right")) - 1, 0)] for e in edges])
+        area = np.r_[0.0, np.cumsum(held[:-1] * np.diff(edges))]
+        zero = float(np.interp(0.0, edges, area))
+
+        def within(x: Floats) -> Floats:
+            i = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 1)
+            out: Floats = area[i] + held[i] * (x - edges[i]) - zero
+            return out
+
+        t = np.asarray(t, np.float64)
+        if self.beyond == "hold" or not (t > self.end_s).any():
+            return within(t)
+        if self.beyond == "stop":
+            self._inside(float(t.max()))
+        start = float(self.times[0])
+        length_s = self.end_s - start
+        rounds = np.maximum((t - start) // length_s, 0.0)
+        whole = within(np.array([self.end_s]))[0] - within(np.array([max(start, 0.0)]))[0]
+        inside = np.where(rounds > 0, start + (t - start) - rounds * length_s, t)
+        extra: Floats = within(inside) + rounds * whole
+        return extra
+
+    def __repr__(self) -> str:
+        """Short, and different for other values: it goes into the hash of a fleet."""
+        crc = zlib.crc32(self.times.tobytes() + self.values.tobytes())
+        return f"Series({self.source}, {len(self.times)} values, crc {crc:08x}, to {self.end_s:g} s, {self.beyond})"

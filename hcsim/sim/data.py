@@ -1,0 +1,196 @@
+"""Datasets and checkpoints of a simulated world: where they are, and what has to be carried before a job can start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING
+
+from hcsim.constraints import dataset_homes
+from hcsim.events import Kind
+from hcsim.sim.network import Network, Transfer
+
+if TYPE_CHECKING:
+    from hcsim.sim.world import Simulation
+
+
+def _nothing() -> None:
+    """Nobody waits for a dataset that is staged ahead."""
+
+
+class _Copy:
+    """A dataset at a site that is not its home."""
+
+    __slots__ = ("job", "size_bytes", "used_s", "users")
+
+    def __init__(self, job: int, size_bytes: float, used_s: float) -> None:
+        self.job = job  # who had it brought
+        self.size_bytes = size_bytes
+        self.used_s = used_s  # when it was last used
+        self.users = 0  # jobs that run on it
+
+
+class _Fetch:
+    """What a job waits for before it starts."""
+
+    __slots__ = ("job", "left", "ready", "transfers")
+
+    def __init__(self, job: int, ready: Callable[[], None]) -> None:
+        self.job = job
+        self.left = 0
+        self.ready = ready
+        self.transfers: list[tuple[Transfer, int]] = []
+
+
+class Data:
+    """Who holds which dataset, and the transfers under way.
+
+    A dataset is carried once to a site, whoever asks; those that come later wait for the same transfer. Copies are kept
+    in the site's cache, the least recently used go first; one that is in use stays, even beyond the cache's room.
+    """
+
+    def __init__(self, world: Simulation) -> None:
+        self._world, self._jobs, self._fleet = world, world.jobs, world.fleet
+        self.network = Network(world, world.fleet)
+        self._homes = [dataset_homes(name, world.fleet) for name in world.jobs.dataset_sites]
+        self._copies: list[dict[int, _Copy]] = [{} for _ in world.fleet.sites]  # site -> dataset -> copy
+        self._coming: dict[tuple[int, int], tuple[Transfer, list[_Fetch]]] = {}  # (dataset, site) -> who waits for it
+        self._fetches: dict[int, _Fetch] = {}  # job -> what it waits for
+        self.none = not len(world.jobs.dataset_sites)
+
+    def dataset(self, job: int) -> int:
+        """The number of a job's dataset: that of its column, or one of its own."""
+        code = int(self._jobs.dataset[job])
+        return code if code >= 0 else -1 - job
+
+    def homes(self, job: int) -> tuple[int, ...]:
+        """The sites that hold a job's dataset from the beginning; none when it has none."""
+        code = int(self._jobs.dataset_site[job])
+        return self._homes[code] if code >= 0 else ()
+
+    def holds(self, job: int, site: int) -> bool:
+        """Whether a site has what a job reads."""
+        homes = self.homes(job)
+        return not homes or site in homes or self.dataset(job) in self._copies[site]
+
+    def source(self, job: int, site: int) -> int:
+        """The home that a job's dataset is best carried from: the cheapest, then the fastest."""
+        links = self._fleet.links_by_sites
+        known = [home for home in self.homes(job) if (home, site) in links]
+        return min(known, key=lambda h: (self._fleet.tariff_of[h, site].tiers[0][1], -links[h, site].bytes_per_s, h))
+
+    # -- before a start ----------------------------------------------------------------------------------------------
+
+    def fetch(self, job: int, site: int, saved: int, ready: Callable[[], None]) -> bool:
+        """Carry what a job lacks at a site: its dataset, and its checkpoint from site ``saved`` (-1: none).
+
+        Returns:
+            Whether there is anything to carry; ``ready`` is called when the last of it has come.
+        """
+        fetch = _Fetch(job, ready)
+        size_bytes = float(self._jobs.checkpoint_bytes[job])
+        if not self.holds(job, site):
+            self._bring(job, site, fetch)
+        if saved >= 0 and saved != site and size_bytes > 0:
+            self._carry(job, saved, site, size_bytes, fetch)
+        if not fetch.left:
+            return False
+        self._fetches[job] = fetch
+        return True
+
+    def stage(self, job: int, site: int) -> bool:
+        """Carry a job's dataset to a site ahead of its start; whether there is anything to carry."""
+        if self.holds(job, site):
+            return False
+        self._bring(job, site, _Fetch(-1, _nothing))
+        return True
+
+    def give_up(self, job: int) -> None:
+        """A job no longer waits; what nobody else waits for is stopped."""
+        fetch = self._fetches.pop(job, None)
+        if fetch is None:
+            return
+        for transfer, source in fetch.transfers:
+            self._stop(job, transfer, source)
+        for key, (transfer, waiting) in list(self._coming.items()):
+            if fetch in waiting:
+                waiting.remove(fetch)
+                if not waiting:
+                    del self._coming[key]
+                    self._stop(job, transfer, transfer.pair[0])
+
+    def _stop(self, job: int, transfer: Transfer, source: int) -> None:
+        carried = self.network.stop(transfer)
+        self._told(Kind.TRANSFERRED, job, source, carried, transfer.pair[1])
+
+    def _told(self, kind: Kind, job: int, source: int, size_bytes: float, target: int) -> None:
+        self._world.tell(kind, job, source, size_bytes, float(target))
+
+    def _carry(self, job: int, source: int, site: int, size_bytes: float, fetch: _Fetch) -> None:
+        """A transfer that only this job waits for."""
+        self._told(Kind.TRANSFERRING, job, source, size_bytes, site)
+        fetch.left += 1
+
+        def done() -> None:
+            self._told(Kind.TRANSFERRED, job, source, size_bytes, site)
+            fetch.transfers = [each for each in fetch.transfers if each[0] is not transfer]
+            self._one_less(fetch)
+
+        transfer = self.network.start(source, site, size_bytes, done)
+        fetch.transfers.append((transfer, source))
+
+    def _bring(self, job: int, site: int, fetch: _Fetch) -> None:
+        """A dataset that others may wait for as well."""
+        key = (self.dataset(job), site)
+        fetch.left += 1
+        if key in self._coming:
+            self._coming[key][1].append(fetch)
+            return
+        source, size_bytes = self.source(job, site), float(self._jobs.dataset_bytes[job])
+        self._told(Kind.TRANSFERRING, job, source, size_bytes, site)
+
+        def done() -> None:
+            self._told(Kind.TRANSFERRED, job, source, size_bytes, site)
+            _, waiting = self._coming.pop(key)
+            self._keep(job, site, size_bytes)
+            for each in waiting:
+                self._one_less(each)
+
+        self._coming[key] = (self.network.start(source, site, size_bytes, done), [fetch])
+
+    def _one_less(self, fetch: _Fetch) -> None:
+        fetch.left -= 1
+        if not fetch.left:
+            self._fetches.pop(fetch.job, None)
+            fetch.ready()
+
+    # -- caches ------------------------------------------------------------------------------------------------------
+
+    def _keep(self, job: int, site: int, size_bytes: float) -> None:
+        world = self._world
+        self._copies[site][self.dataset(job)] = _Copy(job, size_bytes, world.now)
+        world.tell(Kind.STAGED, job, site, size_bytes)
+        self._make_room(site)
+
+    def _make_room(self, site: int) -> None:
+        room = self._fleet.sites[site].cache_bytes
+        if room == inf:
+            return
+        copies = self._copies[site]
+        held = sum(copy.size_bytes for copy in copies.values())
+        for number, copy in sorted(copies.items(), key=lambda item: (item[1].used_s, item[0])):
+            if held <= room:
+                return
+            if not copy.users:
+                held -= copy.size_bytes
+                del copies[number]
+                self._world.tell(Kind.EVICTED, copy.job, site, copy.size_bytes)
+
+    def use(self, job: int, site: int, change: int) -> None:
+        """A job begins (1) or ends (-1) to run on a copy at a site."""
+        copy = self._copies[site].get(self.dataset(job))
+        if copy is not None:
+            copy.users += change
+            copy.used_s = self._world.now
+            if change < 0:
+                self._make_room(site)

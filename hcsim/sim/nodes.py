@@ -1,0 +1,165 @@
+"""Nodes of a simulated world: they boot, or cannot be had, fail, are repaired, reclaimed and given back."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from hcsim.actions import Allocation
+from hcsim.events import Kind
+from hcsim.rng import lognormal, stream, uniform
+
+if TYPE_CHECKING:
+    from hcsim.sim.world import Simulation
+
+_BOOT, _IMAGE, _STOCKOUT, _RECLAIM = stream("boot"), stream("image"), stream("stockout"), stream("reclaimed")
+#: Boot times are drawn per node and absolute slot of this length, never by draw order ...
+SLOT_S = 300.0
+#: ... and stock-outs per pool and slot of this length.
+STOCK_SLOT_S = 600.0
+
+
+class Nodes:
+    """The state of every node, as the world knows it."""
+
+    def __init__(self, world: Simulation) -> None:
+        self._world, self._fleet = world, world.fleet
+        self._pool_of = world.fleet.node_pool
+        self.up = bytearray(0 if world.fleet.pools[p].elastic else 1 for p in self._pool_of)
+        self.down: dict[int, set[str]] = {}  # node -> what keeps it down
+        self.noticed: dict[int, float] = {}  # node -> when it will be reclaimed
+        self._booting: dict[int, int] = {}  # node -> number of its boot
+        self._boots = 0
+        self._limits: list[dict[str, float]] = [{} for _ in world.fleet.pools]  # what limits each pool, to how many nodes
+        self._told: set[tuple[int, int]] = set()  # (pool, slot) whose stock-out has been told
+
+    # -- orders ------------------------------------------------------------------------------------------------------
+
+    def boot(self, node: int, _: Allocation, value: float) -> None:
+        """Ask for a node. It comes after its boot and image pull, or cannot be had."""
+        world, p = self._world, self._pool_of[node]
+        pool, now = self._fleet.pools[p], world.now
+        if pool.stockout_share and not self._stocked(p):
+            world.tell(Kind.NODE_OFF, node, value=1.0)
+            return
+        slot = int(now // SLOT_S)
+        seconds = pool.boot_s + pool.image_s
+        if pool.boot_cv or pool.image_cv:
+            seconds = lognormal(pool.boot_s, pool.boot_cv, uniform(world.seed, _BOOT, node, slot))
+            seconds += lognormal(pool.image_s, pool.image_cv, uniform(world.seed, _IMAGE, node, slot))
+        if now + seconds <= now:
+            self.up[node] = 1
+            world.tell(Kind.NODE_UP, node)
+            return
+        self._boots += 1
+        number = self._booting[node] = self._boots
+
+        def come() -> None:
+            if self._booting.get(node) == number:
+                del self._booting[node]
+                self.up[node] = 1
+                world.tell(Kind.NODE_UP, node)
+
+        world.at(now + seconds, come)
+
+    def halt(self, node: int, _: Allocation, value: float) -> None:
+        """Give a rented node back."""
+        self.up[node] = 0
+        self.noticed.pop(node, None)
+        self._world.tell(Kind.NODE_OFF, node)
+
+    def _stocked(self, p: int) -> bool:
+        """Whether one more node of a pool can be had in this slot; when not, that is told, until the slot is over."""
+        world, pool = self._world, self._fleet.pools[p]
+        slot = int(world.now // STOCK_SLOT_S)
+        if uniform(world.seed, _STOCKOUT, p, 2 * slot) >= pool.stockout_share:
+            return True
+        level = int(pool.nodes * uniform(world.seed, _STOCKOUT, p, 2 * slot + 1))
+        if len(self.rented(p)) < level:
+            return True
+        if (p, slot) not in self._told:
+            self._told.add((p, slot))
+            world.at(world.now, lambda: self.limit(p, "stock-out", float(level)))
+            world.at((slot + 1) * STOCK_SLOT_S, lambda: self.limit(p, "stock-out", inf))
+        return False
+
+    def limit(self, p: int, cause: str, level: float) -> None:
+        """So many nodes of a pool can be had from now on, by one cause; the least of all causes is told."""
+        limits = self._limits[p]
+        before = min(limits.values(), default=inf)
+        limits[cause] = level
+        after = min(limits.values())
+        if after != before:
+            self._world.tell(Kind.STOCK_CHANGED, p, value=after)
+
+    def cancel(self, node: int) -> None:
+        """A node that boots does not come."""
+        if self._booting.pop(node, None) is not None:
+            self._world.tell(Kind.NODE_OFF, node, value=1.0)
+
+    # -- what befalls them -------------------------------------------------------------------------------------------
+
+    def rented(self, p: int) -> list[int]:
+        """Nodes of a pool that are up or boot."""
+        first = self._fleet.first_node
+        return [n for n in range(first[p], first[p + 1]) if self.up[n] or n in self._booting]
+
+    def fail(self, node: int, cause: str) -> None:
+        """A node goes down, or a cause is added to what keeps it down; one that is off or boots is not hit."""
+        world = self._world
+        if node in self.down:
+            self.down[node].add(cause)
+        if not self.up[node]:
+            return
+        self.up[node] = 0
+        self.noticed.pop(node, None)
+        self.down[node] = {cause}
+        came_up = (world.now, Kind.NODE_UP, node, -1, 0.0, 0.0)
+        if came_up in world.rows:  # losses come first in an instant, so it has not been up at all
+            world.rows.remove(came_up)
+            if not self._fleet.pools[self._pool_of[node]].elastic:
+                return  # it was down and still is
+        world.tell(Kind.NODE_DOWN, node)
+        world.lose_on(node, warned_s=0.0)
+
+    def repair(self, node: int, cause: str) -> None:
+        """A cause is gone; with the last one an owned node is up, a rented one is given back."""
+        world, causes = self._world, self.down.get(node, set())
+        if cause not in causes:
+            return
+        causes.remove(cause)
+        if causes:
+            return
+        del self.down[node]
+        if self._fleet.pools[self._pool_of[node]].elastic:
+            world.tell(Kind.NODE_OFF, node)
+        else:
+            self.up[node] = 1
+            world.tell(Kind.NODE_UP, node)
+
+    def notice(self, node: int, when_s: float) -> None:
+        """Say that a node will be reclaimed."""
+        if self.up[node] and node not in self.noticed:
+            self.noticed[node] = when_s
+            self._world.tell(Kind.NOTICE, node, value=when_s)
+
+    def reclaim(self, node: int, warned_s: float) -> None:
+        """The market takes a rented node back; what runs on it had ``warned_s`` to write a checkpoint."""
+        world = self._world
+        self.noticed.pop(node, None)
+        self.cancel(node)
+        if self.up[node]:
+            self.up[node] = 0
+            came_up = (world.now, Kind.NODE_UP, node, -1, 0.0, 0.0)
+            if came_up in world.rows:
+                world.rows.remove(came_up)
+                world.tell(Kind.NODE_OFF, node, value=1.0)
+                return
+            world.tell(Kind.NODE_DOWN, node, value=1.0)
+            world.lose_on(node, warned_s)
+            world.tell(Kind.NODE_OFF, node)
+
+    def unlucky(self, nodes: list[int], count: int, salt: int) -> list[int]:
+        """Which of some nodes a market takes first: by a draw per node and occasion, whatever they run."""
+        order = sorted(nodes, key=lambda node: uniform(self._world.seed, _RECLAIM, node, salt))
+        return order[: max(count, 0)]
