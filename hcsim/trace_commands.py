@@ -38,11 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("overrides", nargs="*", metavar="key=value")
     fit.add_argument("--quick", action="store_true", help="leave out what strategies make of it, the longest part")
     get = commands.add_parser(
-        "fetch", help="download from where it is published, checked: fetch NAME ... [--to FOLDER]"
+        "fetch", help="download from where it is published, checked: fetch NAME|PATH ... [--to FOLDER]"
     )
-    get.add_argument("names", nargs="+", metavar="NAME")
+    get.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME|PATH",
+        help="a source (all it can read), or a file or folder of the data folder",
+    )
     get.add_argument("--to", help="the data folder (default: HCSIM_DATA)")
-    get.add_argument("--mirror", help="base address instead of GitHub's")
+    get.add_argument(
+        "--mirror", metavar="URL", help="where files lie as OWNER/REPOSITORY/COMMIT/PATH, instead of GitHub"
+    )
     get.add_argument("--yes", action="store_true", help="also files whose licence is not known")
 
 
@@ -227,37 +234,63 @@ def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:
 
 
 def fetch(names: Sequence[str], to: str | None, mirror: str | None, yes: bool) -> int:
-    """Download what is not there yet."""
+    """Download what is not there yet; sizes and licences are said before. A file that fails does not stop the rest."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from hcsim.traces._fetch import BASE_URL, entries, there
+    from hcsim.traces._fetch import Unreachable, downloads, entries, session, there
     from hcsim.traces._fetch import fetch as get
 
-    folder = to or os.environ.get("HCSIM_DATA", "")
-    if not folder:
+    given = to or os.environ.get("HCSIM_DATA", "")
+    if not given:
         raise InputError("traces fetch: no data folder, set --to FOLDER or HCSIM_DATA")
-    wanted = [entry for entry in entries(names) if not there(entry, Path(folder))]
+    folder, asked = Path(given), entries(names)
+    wanted = [entry for entry in asked if not there(entry, folder)]
+    _told(wanted)
     unknown = [entry for entry in wanted if entry.licence == "unknown"]
+    if unknown and not yes:
+        raise InputError(
+            f"{unknown[0].file}: its publisher states no licence ({_count(len(unknown), 'such file')});"
+            " --yes fetches them for your own use"
+        )
+    failed: list[InputError] = []
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, session() as over:
+        task = progress.add_task("")
+        for group in downloads(wanted):
+            progress.reset(task, total=sum(entry.bytes_ for entry in group), description=group[0].file)
+            try:
+                get(
+                    group,
+                    folder,
+                    mirror or "",
+                    lambda have, total: progress.update(task, completed=have, total=total or None),
+                    over,
+                )
+            except InputError as error:
+                failed.append(error)
+                if isinstance(error, Unreachable):
+                    break
+    got = sum(there(entry, folder) for entry in wanted)
+    print(f"{_count(got, 'file')} fetched into {folder}, {len(asked) - len(wanted)} were there")
+    if not failed:
+        return 0
+    for each in failed[:-1]:
+        print(f"hcsim: error: {each}", file=sys.stderr)
+    more = f", {len(wanted) - got - 1} more files are missing" if len(wanted) - got > 1 else ""
+    raise InputError(f"{failed[-1]}{more}; the same command goes on from here")
+
+
+def _told(wanted: Sequence[Any]) -> None:
+    """How much there is to fetch, from where, under which licence."""
     for licence in sorted({entry.licence for entry in wanted}):
         mine = [entry for entry in wanted if entry.licence == licence]
         text = "no licence is stated by its publisher" if licence == "unknown" else f"licence: {licence}"
         size = sum(entry.bytes_ for entry in mine) / 1e6
-        print(f"{len(mine)} files, {size:,.1f} MB, {text} ({', '.join(sorted({e.repository for e in mine}))})")
-    if unknown and not yes:
-        raise InputError(
-            f"{unknown[0].file}: its publisher states no licence ({len(unknown)} such files);"
-            " --yes fetches them for your own use"
-        )
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        for entry in wanted:
-            task = progress.add_task(entry.file, total=entry.bytes_)
+        origins = ", ".join(sorted({entry.repository for entry in mine}))
+        print(f"{_count(len(mine), 'file')}, {size:,.1f} MB, {text} ({origins})")
 
-            def told(have: int, total: int, task: TaskID = task) -> None:
-                progress.update(task, completed=have, total=total or None)
 
-            get(entry, Path(folder), mirror or BASE_URL, told)
-    print(f"{len(wanted)} files fetched into {folder}, {len(entries(names)) - len(wanted)} were there")
-    return 0
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
