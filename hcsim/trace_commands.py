@@ -84,73 +84,70 @@ def list_sources(kind: str | None) -> int:
 
 def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
     """Figures on standard output, and the plot."""
-    from hcsim.traces._catalog import describe as figures
-    from hcsim.traces._catalog import describe_table
+    from hcsim.traces._catalog import available
+    from hcsim.traces._summary import describe as figures
+    from hcsim.traces._summary import describe_table
+    from hcsim.traces._text import choices, text
 
-    with Busy(f"reading {name}"):
-        subject, left_out = _subject(name, overrides)
-    said = figures(subject) if isinstance(subject, Jobs) else describe_table(subject)
-    if left_out:
-        said["left out"] = left_out
-    for key, value in said.items():
-        shown = "  ".join(f"{k}: {_figure(v)}" for k, v in value.items()) if isinstance(value, dict) else _figure(value)
-        print(f"{key:<20} {shown}")
     path = Path(plot) if plot else Path("runs") / "traces" / f"{name.replace(':', '_')}.png"
+    kind = path.suffix.lstrip(".") or "png"
+    if kind not in ("png", "svg", "pdf"):
+        raise InputError(f"--plot {path}: a .{kind} file cannot be drawn, expected .png, .svg or .pdf")
+    with Busy(f"reading {name}"):
+        subject, source, table = _subject(name, overrides)
+    device = getattr(source, "device", "GPU")
+    chosen = choices(source)
+    print(f"{name}: {available()[name.partition(':')[0]]}\n")
+    if chosen:
+        wide = max(map(len, chosen)) + 2
+        print(f"This is one variant; for another: hcsim traces describe {name} key=value")
+        print("\n".join(f"  {each:<{wide}}{about}".rstrip() for each, about in chosen.items()) + "\n")
+    print(text(figures(subject, table) if isinstance(subject, Jobs) else describe_table(subject), device))
     with Busy("drawing"):
-        _draw(subject, path)
-    print(f"{'plot':<20} {path}")
+        _draw(subject, path, kind, ", ".join([name, *chosen]), device)
+    print(f"\nplot  {path}")
     return 0
 
 
-def _subject(name: str, overrides: Sequence[str]) -> tuple[Any, str]:
-    """Jobs of a source that can be replayed, else its table; and what was left out."""
+def _subject(name: str, overrides: Sequence[str]) -> tuple[Any, Any, Any]:
+    """Jobs of a source that can be replayed, else its table; the source; and the jobs' table if it has one."""
     from hcsim.cli import choices, compose, part
     from hcsim.traces._catalog import make
     from hcsim.traces._table import JobSource
 
     if name in choices()["trace"]:
-        config, _ = compose([f"trace={name}", *overrides])
+        ours = ("seed", "data_dir")
+        given = [
+            each if each.startswith("trace.") or each.partition("=")[0] in ours else f"trace.{each}"
+            for each in overrides
+        ]
+        config, _ = compose([f"trace={name}", *given])
         source = part(config, "trace")
-        table = source.table() if isinstance(source, JobSource) else None
-        return source.jobs(config.seed), "" if table is None else table.told
+        return source.jobs(config.seed), source, source.table() if isinstance(source, JobSource) else None
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        given = OmegaConf.to_container(OmegaConf.from_dotlist([each.removeprefix("trace.") for each in overrides]))
+        keys = OmegaConf.to_container(OmegaConf.from_dotlist([each.removeprefix("trace.") for each in overrides]))
     except (OmegaConfBaseException, ValueError) as error:
         raise InputError(f"traces describe: {str(error).splitlines()[0]}") from None
-    assert isinstance(given, dict)
-    source = make(name, {"data_dir": os.environ.get("HCSIM_DATA", ""), **{str(k): v for k, v in given.items()}})
-    return source.table(), ""
+    assert isinstance(keys, dict)
+    source = make(name, {"data_dir": os.environ.get("HCSIM_DATA", ""), **{str(k): v for k, v in keys.items()}})
+    return source.table(), source, None
 
 
-def _draw(subject: Any, path: Path) -> None:
+def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from hcsim.experiment import write_atomically
-    from hcsim.traces._figures import draw_jobs, draw_table
+    from hcsim.traces._figures import draw
 
-    kind = path.suffix.lstrip(".") or "png"
-    if kind not in ("png", "svg", "pdf"):
-        raise InputError(f"--plot {path}: a .{kind} file cannot be drawn, expected .png, .svg or .pdf")
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
-    if isinstance(subject, Jobs):
-        draw_jobs(figure, subject)
-    else:
-        draw_table(figure, subject)
-    for ax in figure.axes:
-        ax.spines[["top", "right"]].set_visible(False)
+    draw(figure, subject, title if len(title) <= 100 else title[:99] + "…", device)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda to: figure.savefig(to, format=kind, dpi=150))
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    write_atomically(path, lambda to: figure.savefig(to, format=kind, dpi=200))
 
 
 def validate(path: Path, name: str | None) -> int:
@@ -208,7 +205,7 @@ def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:
     from hcsim.traces._quality import agreement, distances, outcomes
     from hcsim.traces.fitted import Fitted
 
-    jobs, _ = _subject(name, overrides)
+    jobs, _, _ = _subject(name, overrides)
     if not isinstance(jobs, Jobs):
         raise InputError(f"traces twin: {name} is not a source of jobs")
     text = json.dumps(fit(jobs), indent=1) + "\n"

@@ -1,0 +1,426 @@
+"""Pictures of the world that jobs run in: spot capacity, prices, networks, carbon, measured speed, machines.
+
+Each function takes a table's frame and gives rows of panels, and with them, where they are not the usual ones, the
+rows' heights and the number of columns; see :func:`hcsim.traces._panels.lay_out`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hcsim.plots import COLOURS
+from hcsim.traces import _panels as p
+from hcsim.traces._measures import (
+    DAY_S,
+    HOUR_S,
+    LINK_MEASURES,
+    YEAR_S,
+    grouped,
+    per_gpu,
+    provider,
+    runs,
+    same_provider,
+    spells,
+    yearly,
+)
+from hcsim.traces._panels import Panel, Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+#: The most rows of names that a panel can hold, and the most panels of metrics.
+_MOST_NAMES, _MOST_METRICS = 24, 6
+
+
+def availability(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
+    spell = spells(frame)
+    names = (spell["place"] + " " + spell["gpu"]).drop_duplicates().tolist()
+    strips = len(names)
+    counts = int(spell["nodes"].max()) > 1
+    up, down = spell[spell["nodes"] > 0], spell[spell["nodes"] == 0]
+    lengths = {
+        name: np.concatenate([np.zeros(0), *(runs(mine) for mine in _by_place(each).values())]) / HOUR_S
+        for name, each in (("available", up), ("not available", down))
+    }
+    if counts:
+        lengths = {"": spell["duration_s"].to_numpy() / HOUR_S}
+    label = "time between changes (h)" if counts else "length of a run (h)"
+    rows: Rows = [
+        [("Nodes that could be had", lambda ax: _strips(ax, spell, names))],
+        [
+            ("Capacity", lambda ax: _at_least(ax, spell))
+            if counts
+            else ("Uptime", lambda ax: _uptime(ax, spell, names)),
+            ("Changes" if counts else "Runs", lambda ax: p.ecdf(ax, lengths, label, "changes" if counts else "runs")),
+        ],
+    ]
+    return rows, [min(0.45 + 0.2 * strips, 2.5), 1.0]
+
+
+def _strips(ax: Axes, spell: pd.DataFrame, names: list[str]) -> Axes:
+    """A strip for each place and GPU: dark where nodes could be had, the darker the more."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import LinearSegmentedColormap
+
+    most = int(spell["nodes"].max())
+    shades = LinearSegmentedColormap.from_list(
+        "nodes", ["#f2d9c8", "#0072B2"] if most <= 1 else ["#f2d9c8", "#56B4E9", "#003a5d"]
+    )
+    ends = np.r_[spell["start_s"], (spell["start_s"] + spell["duration_s"])]
+    at, _ = p.time_axis(ax, ends)
+    begin, end = np.split(at, 2)
+    row = (spell["place"] + " " + spell["gpu"]).map({name: i for i, name in enumerate(names)}).to_numpy()
+    low, high = row - 0.42, row + 0.42
+    corners = np.stack([np.c_[begin, low], np.c_[begin, high], np.c_[end, high], np.c_[end, low]], axis=1)
+    strip = PolyCollection(list(corners), array=spell["nodes"].to_numpy(float), cmap=shades, lw=0, rasterized=True)
+    strip.set_clim(0, max(most, 1))
+    ax.add_collection(strip)
+    ax.set(xlim=(at.min(), at.max()), ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
+    bar = ax.figure.colorbar(strip, ax=ax, pad=0.01, aspect=8, ticks=[0, most] if most else [0])
+    bar.set_label("nodes")
+    return ax
+
+
+def _uptime(ax: Axes, spell: pd.DataFrame, names: list[str]) -> Axes:
+    """The share of time in which a node could be had, by place."""
+    key = spell["place"] + " " + spell["gpu"]
+    up = (spell["duration_s"] * (spell["nodes"] > 0)).groupby(key).sum() / spell["duration_s"].groupby(key).sum()
+    share = [float(up[name]) for name in names]
+    ax.barh(range(len(names)), share, color=p.INK, height=0.6)
+    for i, value in enumerate(share):
+        inside = value > 0.5
+        ax.text(value, i, f"{value:.1%} ", va="center", ha="right" if inside else "left", fontsize=6.5,
+                color="white" if inside else "black")  # fmt: skip
+    ax.set(xlim=(0, 1), yticks=range(len(names)), yticklabels=names, xlabel="share of time with capacity")
+    ax.set_ylim(max(len(names), 2) - 0.5, -0.5 - (len(names) == 1) * 0.5)
+    return ax
+
+
+def _at_least(ax: Axes, spell: pd.DataFrame) -> Axes:
+    """The share of time in which at least so many nodes could be had."""
+    for (name, mine), (colour, style) in zip(_by_place(spell).items(), itertools.cycle(p.STYLES), strict=False):
+        held = mine.groupby("nodes")["duration_s"].sum()
+        at_least = (held[::-1].cumsum()[::-1] / held.sum()).loc[1:]
+        nodes, share = np.r_[1, at_least.index], np.r_[at_least.iloc[:1], at_least]
+        ax.plot(nodes, share, color=colour, ls=style, drawstyle="steps-pre", label=name)
+    ax.set(xlabel="nodes, at least", ylabel="share of time", ylim=(0, 1.02), xlim=(0.5, None))
+    if len(_by_place(spell)) > 1:
+        ax.legend(loc="best")
+    return ax
+
+
+def _by_place(spell: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return grouped(spell.assign(name=spell["place"] + " " + spell["gpu"]), "name")
+
+
+def prices(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
+    """Prices per GPU-hour over time, and sorted; of one day only sorted. Rows are GPUs, or places where all are one."""
+    mine = per_gpu(frame)
+    if not len(mine):
+        by_market = {m.replace("_", " "): x["usd_per_h"].to_numpy() for m, x in grouped(frame, "market").items()}
+        return [[("Prices", lambda ax: p.ecdf(ax, by_market, "USD per h of an instance", "offers"))]], [1.2]
+    one = mine["gpu"].nunique() == 1 and mine["place"].nunique() > 1
+    mine = mine.assign(row=mine["place"] if one else mine["gpu"])
+    names = mine["row"].value_counts().index[:_MOST_NAMES]
+    groups = {
+        market.replace("_", " "): {row: x["usd_per_gpu_h"].to_numpy() for row, x in grouped(each, "row").items()}
+        for market, each in grouped(mine[mine["row"].isin(names)], "market").items()
+    }
+    what = f"{mine['gpu'].iloc[0]} by place" if one else "By GPU"
+    rows: Rows = []
+    heights = []
+    when = mine["time_s"].to_numpy()
+    if np.isfinite(when).all() and np.ptp(when) > 2 * DAY_S:
+        every = "day" if np.ptp(when) < 70 * DAY_S else "week" if np.ptp(when) < 490 * DAY_S else "month"
+        rows.append([(f"Median over offers by the {every}", lambda ax: _prices_over_time(ax, mine, every))])
+        heights.append(1.2)
+    if len(names) > 1 or not rows:
+        rows.append([(f"{what}: median, P10 to P90", lambda ax: _priced(ax, groups))])
+        heights.append(max(0.35 + 0.09 * len(names), 0.7))
+    return rows, heights
+
+
+def _priced(ax: Axes, groups: dict[str, dict[str, Any]]) -> Axes:
+    p.spread(ax, groups, "USD per GPU-hour", zero=True)
+    ax.legend(loc="lower right")
+    return ax
+
+
+def _prices_over_time(ax: Axes, mine: pd.DataFrame, every: str) -> Axes:
+    """Median price per GPU-hour over time, of the rows with most offers; a colour for each, a style for each market.
+
+    Args:
+        every: day, week or month; one without offers is a gap in the line.
+    """
+    rows = mine["row"].value_counts().index[: p.MOST_LINES - 1]
+    markets = [m for m in ("on_demand", "spot", "reserved") if (mine["market"] == m).any()]
+    bin_of = mine["time_s"].to_numpy().astype("datetime64[s]").astype(f"datetime64[{every[0].upper()}]")
+    bins = np.arange(bin_of.min(), bin_of.max() + 1)
+    at, _ = p.time_axis(ax, bins.astype("datetime64[s]").astype(np.float64))
+    for row, colour in zip(rows, COLOURS, strict=False):
+        for market, style in zip(markets, ("-", "--", ":"), strict=False):
+            is_of = ((mine["row"] == row) & (mine["market"] == market)).to_numpy()
+            if is_of.any():
+                middle = mine.loc[is_of, "usd_per_gpu_h"].groupby(bin_of[is_of]).median().reindex(bins)
+                label = " ".join((str(row), market.replace("_", " "))).strip()
+                ax.plot(at, middle, color=colour, ls=style, marker=".", ms=2, label=label)
+    least, most = mine["usd_per_gpu_h"].quantile((0.05, 0.95))
+    if least > 0 and most > 8 * least:
+        drawn = np.concatenate([np.asarray(line.get_ydata()) for line in ax.lines])
+        p.logarithmic(ax, "y", float(np.nanmin(drawn)) * 0.8, float(np.nanmax(drawn)) * 1.25)
+    ax.set_ylabel("USD per GPU-hour")
+    ax.margins(x=0.01)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return ax
+
+
+def advice(frame: pd.DataFrame) -> Rows:
+    bands = sorted(frame["interruption_share"].unique())
+    edges = [0.0, *bands]
+    names = [f">{low:.0%}" if high == 1.0 else f"{100 * low:.0f}–{high:.0%}" for low, high in itertools.pairwise(edges)]
+    groups = [frame.loc[frame["interruption_share"] == band, "saving_share"].to_numpy() for band in bands]
+
+    def count(ax: Axes) -> Axes:
+        ax.bar(range(len(names)), [len(group) / len(frame) for group in groups], color=p.INK, width=0.7)
+        ax.set_xticks(range(len(names)), names)
+        ax.set(xlabel="interrupted within a month", ylabel="share of offers")
+        return ax
+
+    def saving(ax: Axes) -> Axes:
+        ax.boxplot(groups, whis=(10, 90), showfliers=False, widths=0.5, medianprops={"color": p.SECOND})
+        ax.set_xticks(range(1, len(names) + 1), names)
+        ax.set(xlabel="interrupted within a month", ylabel="saving (share)")
+        return ax
+
+    return [[("Interruptions", count), ("Saving below on demand: quartiles, P10 to P90", saving)]]
+
+
+def links(frame: pd.DataFrame) -> tuple[Rows, Sequence[float]]:
+    within = same_provider(frame)
+    drawn: list[Panel] = []
+    words = {
+        "bytes_per_s": ("Throughput", "MB/s"),
+        "rtt_s": ("Round trips", "round-trip time (ms)"),
+        "usd_per_gb": ("Egress", "USD per GB"),
+    }
+    for key, _, scale in LINK_MEASURES:
+        if frame[key].notna().any():
+            lines = {
+                name: (frame.loc[mask, key].dropna() / scale).to_numpy()
+                for name, mask in (("within a provider", within), ("between providers", ~within))
+            }
+            name, label = words[key]
+            drawn.append((name, partial(p.ecdf, lines=lines, label=label, of="ordered pairs")))
+    both = frame[["rtt_s", "bytes_per_s"]].notna().all(axis=1)
+    if both.any():
+        drawn.append(("Throughput by round trip", lambda ax: _by_distance(ax, frame[both], within[both])))
+    ends = sorted({*frame["source"], *frame["target"]})
+    if len(drawn) == 1 and len(ends) <= 60:
+        key = next(key for key, *_ in LINK_MEASURES if frame[key].notna().any())
+        drawn.insert(0, ("All pairs", lambda ax: _matrix(ax, frame, ends, key, words[key][1])))
+        return [drawn], [max(0.5 + 0.045 * len(ends), 1.0)]
+    return p.in_rows(drawn), ()
+
+
+def _by_distance(ax: Axes, frame: pd.DataFrame, within: pd.Series[bool]) -> Axes:
+    for name, mask, colour, marker in (
+        ("between providers", ~within, p.SECOND, "x"),
+        ("within a provider", within, p.INK, "."),
+    ):
+        ax.plot(frame.loc[mask, "rtt_s"] * 1e3, frame.loc[mask, "bytes_per_s"] / 1e6, ls="", marker=marker, ms=1.5,
+                mew=0.4, alpha=0.6, color=colour, label=name, rasterized=True)  # fmt: skip
+    ax.set(xlabel="round-trip time (ms)", ylabel="throughput (MB/s)", ylim=(0, None), xlim=(0, None))
+    ax.legend(loc="upper right", markerscale=3)
+    return ax
+
+
+def _matrix(ax: Axes, frame: pd.DataFrame, ends: list[str], key: str, label: str) -> Axes:
+    """All pairs; regions in alphabetical order, which keeps continents together."""
+    scale = next(scale for name, _, scale in LINK_MEASURES if name == key)
+    at = {end: i for i, end in enumerate(ends)}
+    grid = np.full((len(ends), len(ends)), np.nan)
+    grid[frame["source"].map(at), frame["target"].map(at)] = frame[key] / scale
+    image = ax.imshow(grid, cmap="cividis", aspect="auto")
+    names = [end.partition(":")[2] or end for end in ends]
+    ax.set_yticks(range(len(ends)), names, fontsize=4.5)
+    ax.set_xticks([])
+    ax.set_xlabel("to, in the same order")
+    ax.figure.colorbar(image, ax=ax, label=label, pad=0.02)
+    return ax
+
+
+def carbon(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
+    if yearly(frame):
+        return _carbon_by_year(frame)
+    places = frame["place"].value_counts().index[: p.MOST_LINES]
+    by_place = {str(place): frame[frame["place"] == place] for place in places}
+
+    def over_time(ax: Axes) -> Axes:
+        for (name, mine), colour in zip(by_place.items(), COLOURS, strict=False):
+            p.band(ax, mine["time_s"].to_numpy(), mine["g_per_kwh"].to_numpy(), "gCO$_2$eq per kWh", colour, name)
+        ax.set_ylim(0, None)
+        ax.legend(loc="upper right", ncols=4)
+        ax.set_ylim(0, ax.get_ylim()[1] * 1.15)
+        return ax
+
+    first = frame[frame["place"] == places[0]]
+    return [
+        [("Carbon intensity", over_time)],
+        [
+            (
+                f"Daily cycle, {places[0]}",
+                lambda ax: p.level_by_hour(ax, first["time_s"], first["g_per_kwh"].to_numpy(), "gCO$_2$eq per kWh"),
+            ),
+            (
+                "Distribution",
+                lambda ax: p.ecdf(
+                    ax, {n: x["g_per_kwh"].to_numpy() for n, x in by_place.items()}, "gCO$_2$eq per kWh", "time"
+                ),
+            ),
+        ],
+    ], [1.1, 1.0]
+
+
+def _carbon_by_year(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
+    year = 1970 + (frame["time_s"] / YEAR_S).round().astype(int)
+    who = provider(frame["place"])
+    last = frame[year == year.groupby(who).transform("max")]
+    groups = {
+        str(name): {f"{y}": x["g_per_kwh"].to_numpy() for y, x in frame[who == name].groupby(year[who == name])}
+        for name in sorted(who.unique())
+    }
+    lines = {f"{name} {max(years)}": years[max(years)] for name, years in groups.items()}
+    distribution: Panel = (
+        "Regions in the latest year",
+        lambda ax: p.ecdf(ax, lines, "gCO$_2$eq per kWh", "regions"),
+    )
+    if len(last) <= 50 and year.nunique() == 1:
+        bars = dict(zip(last["place"].str.partition(":")[2], last["g_per_kwh"], strict=True))
+        return [[(f"Regions in {year.max()}", lambda ax: _regions(ax, bars)), distribution]], [0.3 + 0.05 * len(bars)]
+    return [[("Regions by year: median, P10 to P90", lambda ax: _years(ax, groups)), distribution]], [1.2]
+
+
+def _years(ax: Axes, groups: dict[str, dict[str, Any]]) -> Axes:
+    """Median and spread over regions by year, a line for each provider."""
+    for k, (name, years) in enumerate(groups.items()):
+        low, middle, high = np.array([np.percentile(x, (10, 50, 90)) for x in years.values()]).T
+        at = np.array([int(y) for y in years]) + (k - (len(groups) - 1) / 2) * 0.15
+        colour, style = p.STYLES[k]
+        ax.errorbar(at, middle, yerr=(middle - low, high - middle), color=colour, ls=style, marker="osD^vP*X"[k], ms=3,
+                    elinewidth=0.7, label=name)  # fmt: skip
+    ax.locator_params(axis="x", integer=True)
+    ax.set(xlabel="year", ylabel="gCO$_2$eq per kWh")
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.3)
+    ax.legend(loc="upper right", ncols=1)
+    return ax
+
+
+def _regions(ax: Axes, bars: dict[str, float]) -> Axes:
+    names = sorted(bars, key=lambda name: bars[name])
+    ax.barh(range(len(names)), [bars[name] for name in names], color=p.INK, height=0.7)
+    ax.set_yticks(range(len(names)), names, fontsize=5)
+    ax.set_ylim(-0.7, len(names) - 0.3)
+    ax.set_xlabel("gCO$_2$eq per kWh")
+    return ax
+
+
+def profiles(frame: pd.DataFrame) -> tuple[Rows, list[float], int]:
+    """A panel per metric; a row per model, or per number of GPUs where there is one model; a colour per GPU.
+
+    Of what was measured alone and beside others only the former is drawn; of several gangs of a model the smallest.
+    """
+    alone = frame["setting"] == "alone"
+    frame = frame[alone] if alone.any() else frame
+    if frame["model"].nunique() > 1:
+        frame = frame[frame["gpus"] == frame.groupby("model")["gpus"].transform("min")]
+        gang = frame["gpus"].map(" ×{:g}".format) if frame["gpus"].nunique() > 1 else ""
+        frame = frame.assign(row=frame["model"].str.rpartition("/")[2] + gang)
+    else:
+        frame = frame.assign(row=frame["gpus"].map("{:g} GPUs".format).replace("1 GPUs", "1 GPU")).sort_values("gpus")
+    names = frame["row"].value_counts().index[:_MOST_NAMES]
+    frame = frame[frame["row"].isin(names)]
+    metrics = list(frame[["metric", "unit"]].drop_duplicates().itertuples(index=False, name=None))
+    first = frame[(frame["metric"] == metrics[0][0]) & (frame["unit"] == metrics[0][1])]
+    rows = list(dict.fromkeys(frame["row"]))
+    if frame["model"].nunique() > 1:
+        rows = sorted(rows, key=lambda row: -first.loc[first["row"] == row, "value"].median())
+    gpus = sorted(frame["gpu"].unique())
+    columns = min(3, len(metrics))
+    drawn: list[Panel] = []
+    for metric, unit in metrics[:_MOST_METRICS]:
+        mine = frame[(frame["metric"] == metric) & (frame["unit"] == unit)]
+        scale, unit = _scaled(mine["value"], unit)
+        groups = {
+            gpu: {r: x["value"].to_numpy() * scale for r, x in grouped(mine[mine["gpu"] == gpu], "row").items()}
+            for gpu in gpus
+        }
+        words, k = metric.replace("_", " "), len(drawn)
+        title, named, key = words[:1].upper() + words[1:], k % columns == 0, k == 0
+
+        label = f"{words} ({unit})"
+        drawn.append((title, partial(_measured, groups=groups, label=label, rows=rows, named=named, key=key)))
+    tall = max(0.45 + (0.075 if len(rows) > 12 else 0.09) * len(rows) * max(1.0, 0.4 * len(gpus)), 0.8)
+    lined = [drawn[i : i + columns] for i in range(0, len(drawn), columns)]
+    return lined, [min(tall, 2.4)] * len(lined), columns
+
+
+def _scaled(values: pd.Series[float], unit: str) -> tuple[float, str]:
+    """What to multiply seconds with so that they are numbers of a few digits, and the unit then."""
+    if unit == "1":
+        return 1.0, "ratio"
+    high = float(values.quantile(0.9)) if unit == "s" and len(values) else 1.0
+    return (1e6, "µs") if high < 1e-3 else (1e3, "ms") if high < 1 else (1.0, unit)
+
+
+def _measured(ax: Axes, groups: dict[str, dict[str, Any]], label: str, rows: list[str], named: bool, key: bool) -> Axes:
+    p.spread(ax, groups, label, rows, named)
+    if key:
+        from matplotlib.lines import Line2D
+
+        medians = [handle for handle, gpu in zip(*ax.get_legend_handles_labels(), strict=True) if gpu != "unknown"]
+        between = Line2D([], [], color=p.GREY, label="P10 to P90")
+        ax.figure.legend(handles=[*medians, between], loc="outside upper right", ncols=len(medians) + 1, fontsize=7)
+    return ax
+
+
+def nodes(frame: pd.DataFrame) -> Rows:
+    frame = frame[frame["gpus"] > 0]
+    total = (frame["gpus"] * frame["nodes"]).groupby(frame["gpu"]).sum().sort_values(ascending=False)
+    types = [str(gpu) for gpu in total.index]
+    sizes = sorted(frame["gpus"].unique())
+
+    def stacked(ax: Axes) -> Axes:
+        left = np.zeros(len(total))
+        for size, colour, hatch in zip(sizes, COLOURS, p.HATCHES, strict=False):
+            mine = frame[frame["gpus"] == size]
+            width = (mine["gpus"] * mine["nodes"]).groupby(mine["gpu"]).sum().reindex(total.index).fillna(0).to_numpy()
+            ax.barh(range(len(total)), width, left=left, color=colour, label=f"{size} per node", hatch=hatch,
+                    edgecolor="white", lw=0.3)  # fmt: skip
+            left = left + width
+        for i, gpus in enumerate(total):
+            ax.text(gpus, i, f" {gpus:,}", va="center", fontsize=6)
+        ax.set_yticks(range(len(total)), types)
+        ax.set_ylim(len(total) - 0.3, -0.7)
+        ax.set(xlabel="GPUs", xlim=(0, total.max() * 1.2))
+        ax.legend(loc="lower right")
+        return ax
+
+    def per_gpu_of(column: str, scale: float) -> dict[str, dict[str, Any]]:
+        known = grouped(frame[frame[column].notna()], "gpu")
+        each = {gpu: (x[column] / x["gpus"] / scale).to_numpy() for gpu, x in known.items()}
+        return {"": {gpu: np.repeat(values, known[gpu]["nodes"]) for gpu, values in each.items()}}
+
+    cpus, ram = per_gpu_of("cpus", 1.0), per_gpu_of("ram_bytes", 2.0**30)
+    drawn: list[Panel] = [
+        ("GPUs by type", stacked),
+        ("CPUs", lambda ax: p.spread(ax, cpus, "CPUs per GPU", types, named=False, zero=True)),
+    ]
+    if ram[""]:
+        drawn.append(("Memory", lambda ax: p.spread(ax, ram, "GiB per GPU", types, named=False, zero=True)))
+    return [drawn]
