@@ -242,7 +242,7 @@ def gaps(ax: Axes, when_s: Values, of: str) -> Axes:
         x = np.geomspace(low, high, 200) if ax.get_xscale() == "log" else np.linspace(max(low, 0), high, 200)
         ax.plot(x, -np.expm1(-x / gap.mean()), color=GREY, ls="--", label="exponential, same mean")
         ax.set_xlim(low, high)
-    ax.legend(loc="best")
+        ax.legend(loc="best")
     return ax
 
 
