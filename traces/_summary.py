@@ -209,18 +209,18 @@ def _prices(frame: pd.DataFrame) -> dict[str, Any]:
             "rows": len(mine),
             "places": mine["place"].nunique(),
         }
-        rows.append(row | {f"{name} $/GPU-h": float(price.quantile(q)) for name, q in _SPREAD})
-    return out | {"by_gpu": frame_of(rows)}
+        rows.append(row | {name: float(price.quantile(q)) for name, q in _SPREAD})
+    return out | {"usd_per_gpu_hour": frame_of(rows)}
 
 
 def _advice(frame: pd.DataFrame) -> dict[str, Any]:
     rows = [
-        {"interrupted a month, at most": f"{band:.0%}", "rows": len(mine), "share": f"{len(mine) / len(frame):.1%}"}
-        | {f"{name} saving": f"{mine['saving_share'].quantile(q):.0%}" for name, q in _SPREAD}
+        {"at most": f"{band:.0%}", "rows": len(mine), "share": f"{len(mine) / len(frame):.1%}"}
+        | {name: f"{mine['saving_share'].quantile(q):.0%}" for name, q in _SPREAD}
         for band, mine in frame.groupby("interruption_share")
     ]
     out = {"places": frame["place"].nunique(), "instances": frame["instance"].nunique()}
-    return out | {"saving_share": quantiles(frame["saving_share"]), "by_band": frame_of(rows)}
+    return out | {"saving_share": quantiles(frame["saving_share"]), "saving_by_interruptions": frame_of(rows)}
 
 
 def _links(frame: pd.DataFrame) -> dict[str, Any]:
@@ -254,10 +254,10 @@ def _carbon(frame: pd.DataFrame) -> dict[str, Any]:
         year = frame["time_s"].map(lambda s: date(s)[:4])
         rows = [
             {"year": y, "provider": who, "places": len(mine)}
-            | {f"{name} g/kWh": float(mine["g_per_kwh"].quantile(q)) for name, q in _SPREAD}
+            | {name: float(mine["g_per_kwh"].quantile(q)) for name, q in _SPREAD}
             for (y, who), mine in frame.groupby([year, provider(frame["place"])])
         ]
-        out["by_year"] = frame_of(rows)
+        out["g_per_kwh_by_year"] = frame_of(rows)
     return out
 
 
@@ -271,20 +271,17 @@ def _failures(frame: pd.DataFrame) -> dict[str, Any]:
         out["device_mtbf_years"] = float(life_s / YEAR_S / failed) if failed else None
         rows = [
             {"event": event, "rows": len(mine), "a device year": len(mine) / (life_s / YEAR_S)}
-            | {
-                f"{name} age, days": float(((mine["end_s"] - mine["start_s"]) / DAY_S).quantile(q))
-                for name, q in _SPREAD
-            }
+            | {name: float(((mine["end_s"] - mine["start_s"]) / DAY_S).quantile(q)) for name, q in _SPREAD}
             for event, mine in frame.groupby("event")
         ]
-        return out | {"by_event": frame_of(rows)}
+        return out | {"ages": frame_of(rows)}
     entities: list[dict[str, Any]] = []
     for who, mine in {"all": frame, **grouped(frame, "entity")}.items():
         repair_h, gap_h = (mine["end_s"] - mine["start_s"]) / HOUR_S, between(mine) / HOUR_S
         entities.append({"entity": who, "failures": len(mine), "MTBF, h": float(gap_h.mean()) if len(gap_h) else None,
                      "MTTR, h": float(repair_h.mean()), "not over": int(mine["end_s"].isna().sum())}
-                    | {f"{name} duration, h": float(repair_h.quantile(q)) for name, q in _SPREAD})  # fmt: skip
-    return out | {"by_entity": frame_of(entities), "event": shares(frame["event"], "event")}
+                    | {name: float(repair_h.quantile(q)) for name, q in _SPREAD})  # fmt: skip
+    return out | {"durations": frame_of(entities), "event": shares(frame["event"], "event")}
 
 
 def _profiles(frame: pd.DataFrame) -> dict[str, Any]:

@@ -33,11 +33,16 @@ _LABELS = {
     "device_mtbf_years": "MTBF (device years)",
     "device_years": "device years",
 }
-
-
+_TITLES = {
+    "usd_per_gpu_hour": "USD per GPU-hour",
+    "saving_by_interruptions": "saving below on demand, by the share of instances interrupted within a month",
+    "g_per_kwh_by_year": "gCO2eq/kWh over regions",
+    "durations": "time between failures, to repair, and durations, h",
+    "ages": "age at the end, days",
+    "ended": "how jobs ended",
+}
 _UNITS = {"_s": "s", "_h": "h", "_days": "days"}
-
-
+#: Not said when 0.
 _UNLESS_0 = ("at_time_0", "residency_share", "dataset_share", "deadline_share", "gaps", "pairs_to_themselves")
 
 
@@ -47,21 +52,27 @@ def text(said: Mapping[str, Any], device: str = "GPU") -> str:
     Args:
         device: what a job's gang counts.
     """
-    lines = {label(key): number(value, key) for key, value in said.items()
-             if not isinstance(value, dict) and not hasattr(value, "columns") and value is not None
-             and not (key in _UNLESS_0 and not value)}  # fmt: skip
-    spread = {label(key): value for key, value in said.items() if isinstance(value, dict) and value}
+    lines: dict[str, str] = {}
+    spread: dict[str, dict[str, float]] = {}
+    tables: list[str] = []
+    for key, value in said.items():
+        name = label(key).replace("GPU", device)
+        if hasattr(value, "columns"):
+            heads = [str(head).replace("GPU", device) for head in value.columns]
+            cells = [[number(cell) for cell in row] for row in value.itertuples(index=False)]
+            title = f"{_TITLES[key]}\n" if key in _TITLES else ""
+            tables += [title + aligned(heads, cells)] if cells else []
+        elif isinstance(value, dict):
+            spread |= {name: value} if value else {}
+        elif value is not None and (value or key not in _UNLESS_0):
+            lines[name] = number(value, key)
     wide = max(map(len, [*lines, *spread]), default=0) + 2
-    parts = ["\n".join(f"{key:<{wide}}{value}" for key, value in lines.items())]
+    parts = ["\n".join(f"{name:<{wide}}{value}" for name, value in lines.items())]
     if spread:
         heads = list(next(iter(spread.values())))
-        cells = [[key, *(number(value[head]) for head in heads)] for key, value in spread.items()]
-        parts.append(aligned(["", *heads], cells, wide))
-    for value in said.values():
-        if hasattr(value, "columns") and len(value):
-            cells = [[number(cell) for cell in row] for row in value.itertuples(index=False)]
-            parts.append(aligned([str(name) for name in value.columns], cells))
-    return "\n\n".join(parts).replace("GPU", device) if device != "GPU" else "\n\n".join(parts)
+        rows = [[name, *(number(value[head]) for head in heads)] for name, value in spread.items()]
+        parts.append(aligned(["", *heads], rows, wide))
+    return "\n\n".join([*parts, *tables])
 
 
 def label(key: str) -> str:
