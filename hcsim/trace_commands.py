@@ -256,7 +256,7 @@ def fetch(names: Sequence[str], to: str | None, mirror: str | None, yes: bool) -
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress, session() as over:
         task = progress.add_task("")
         for group in downloads(wanted):
-            progress.reset(task, total=sum(entry.bytes_ for entry in group), description=group[0].file)
+            progress.reset(task, total=sum(entry.bytes_ for entry in group), description=Path(group[0].file).name)
             try:
                 get(
                     group,
@@ -275,8 +275,8 @@ def fetch(names: Sequence[str], to: str | None, mirror: str | None, yes: bool) -
         return 0
     for each in failed[:-1]:
         print(f"hcsim: error: {each}", file=sys.stderr)
-    more = f", {len(wanted) - got - 1} more files are missing" if len(wanted) - got > 1 else ""
-    raise InputError(f"{failed[-1]}{more}; the same command goes on from here")
+    missing = f"{len(wanted) - got} of {_count(len(wanted), 'file')} missing"
+    raise InputError(f"{failed[-1]}; {missing}, the same command goes on from here")
 
 
 def _told(wanted: Sequence[Any]) -> None:

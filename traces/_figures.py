@@ -10,6 +10,7 @@ import numpy as np
 
 from hcsim.model import Jobs
 from hcsim.plots import COLOURS
+from hcsim.traces import _figures_market as market
 from hcsim.traces import _figures_world as world
 from hcsim.traces import _panels as p
 from hcsim.traces._measures import DAY_S, HOUR_S, between, counted, grouped, reuse, stays
@@ -243,6 +244,6 @@ def _survival(ax: Axes, frame: pd.DataFrame) -> Axes:
 
 _KINDS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "requests": _requests, "submissions": _submissions, "load": _load, "failures": _failures,
-    "availability": world.availability, "prices": world.prices, "advice": world.advice, "links": world.links,
+    "availability": market.availability, "prices": market.prices, "advice": market.advice, "links": world.links,
     "carbon": world.carbon, "profiles": world.profiles, "nodes": world.nodes,
 }  # fmt: skip

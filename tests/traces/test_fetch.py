@@ -244,7 +244,7 @@ def test_the_command_goes_on_after_a_failure_and_lists_all_at_the_end(
     assert said.out.splitlines()[-1] == f"1 file fetched into {folder}, 0 were there"
     first, second = said.err.splitlines()
     assert first == f"hcsim: error: {at(server)}/me/logs/abc/data/none.csv: the server says 404 Not Found"
-    assert "data/jobs.csv: is not what was published (its SHA-256 differs), 1 more files are missing" in second
+    assert "data/jobs.csv: is not what was published (its SHA-256 differs); 2 of 3 files missing" in second
     assert files(folder) == ["a/other.csv"]
 
 
@@ -263,7 +263,7 @@ def test_without_a_network_the_command_says_so_once(tmp_path: Path, monkeypatch:
     known = [entry(), entry("data/other.csv", "dl_jobs/me/other.csv", OTHER)]
     said = command(monkeypatch, tmp_path / "data", known, "philly", "--mirror", "http://127.0.0.1:9")
     assert said.status == 2 and said.err.count("\n") == 1
-    assert "jobs.csv: the server cannot be reached" in said.err and "1 more files are missing" in said.err
+    assert "jobs.csv: the server cannot be reached" in said.err and "2 of 2 files missing" in said.err
     assert files(tmp_path / "data") == []
 
 
