@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from hcsim.plots import COLOURS
 from hcsim.traces import _figures_market as market
 from hcsim.traces import _figures_world as world
 from hcsim.traces import _panels as p
-from hcsim.traces._measures import DAY_S, HOUR_S, between, counted, grouped, reuse, stays
+from hcsim.traces._measures import DAY_S, HOUR_S, between, counted, dated, reuse, split
 from hcsim.traces._panels import Panel, Rows
 from hcsim.traces._table import Table
 
@@ -116,32 +117,34 @@ def _submissions(frame: pd.DataFrame) -> Rows:
 
 
 def _load(frame: pd.DataFrame) -> Rows:
-    when, used = frame["time_s"].to_numpy(), frame["gpus"].to_numpy()
-    capacity = frame["capacity_gpus"].to_numpy() if "capacity_gpus" in frame else None
+    """Devices in use over time, below the capacity where it is known: GPUs, or nodes in a log without them."""
+    column, unit = ("gpus", "GPUs") if frame["gpus"].notna().any() or "nodes" not in frame else ("nodes", "nodes")
+    known = frame[frame[column].notna()]
+    when, used = known["time_s"].to_numpy(), known[column].to_numpy()
+    capacity = known[f"capacity_{column}"].to_numpy() if f"capacity_{column}" in known else None
 
     def over_time(ax: Axes) -> Axes:
-        p.band(ax, when, used, "GPUs in use")
+        p.band(ax, when, used, f"{unit} in use")
         if capacity is not None:
             at, _ = p.time_axis(ax, when)
             ax.plot(at, capacity, color=p.GREY, ls="--", label="capacity")
-        ax.set_ylim(0, max(float(used.max()), 0 if capacity is None else float(capacity.max())) * 1.25)
+        ax.set_ylim(0, max(float(used.max()), 0 if capacity is None else float(np.nanmax(capacity))) * 1.25 or 1.0)
         ax.legend(loc="upper right", ncols=3)
         return ax
 
     second: list[Panel] = [
-        ("Distribution", lambda ax: p.ecdf(ax, {"": used}, "GPUs in use", "time")),
-        ("Daily cycle", lambda ax: p.level_by_hour(ax, when, used, "GPUs in use")),
+        ("Distribution", lambda ax: p.ecdf(ax, {"": used}, f"{unit} in use", "time")),
+        ("Daily cycle", lambda ax: p.level_by_hour(ax, when, used, f"{unit} in use")),
     ]
-    jobs = {
-        f"{name} jobs": frame[f"{name}_jobs"].to_numpy() for name in ("running", "pending") if f"{name}_jobs" in frame
-    }
+    names = [name for name in ("running", "pending") if f"{name}_jobs" in frame]
+    jobs = {f"{name} jobs": frame[f"{name}_jobs"].to_numpy() for name in names}
     if jobs:
         label = "jobs" if len(jobs) > 1 else next(iter(jobs))
         second.append(("Jobs", lambda ax: p.ecdf(ax, jobs, label, "time")))
     first: Rows = [[("Occupancy", over_time)]]
     if "rate_per_s" in frame:
-        rate = frame["rate_per_s"].to_numpy() * HOUR_S
-        first.append([("Submissions", lambda ax: _rates(ax, when, rate))])
+        every, rate = frame["time_s"].to_numpy(), frame["rate_per_s"].to_numpy() * HOUR_S
+        first.append([("Submissions", lambda ax: _rates(ax, every, rate))])
     return [*first, second]
 
 
@@ -153,74 +156,58 @@ def _rates(ax: Axes, when: Any, rate: Any) -> Axes:
 
 
 def _failures(frame: pd.DataFrame) -> Rows:
-    if stays(frame):
-        return _lifetimes(frame)
-    by = dict(sorted(grouped(frame, "entity").items(), key=lambda item: -len(item[1]))[: p.MOST_LINES])
+    by = dict(itertools.islice(split(frame, "entity", "event").items(), p.MOST_LINES))
+    starts = {name: mine["start_s"].to_numpy() for name, mine in by.items()}
     gap = {name: between(mine) / HOUR_S for name, mine in by.items()}
-    repair = {name: ((mine["end_s"] - mine["start_s"]) / HOUR_S).to_numpy() for name, mine in by.items()}
-    what = counted(frame["event"])
-    return [
-        [
-            (
-                "Failures by month",
-                lambda ax: _months(ax, {name: mine["start_s"].to_numpy() for name, mine in by.items()}),
-            ),
-            ("What failed", lambda ax: p.ranks(ax, what, "failures")),
-        ],
-        [
-            ("Time between failures", lambda ax: p.ecdf(ax, gap, "time between starts (h)", "failures")),
-            ("Durations", lambda ax: p.ecdf(ax, repair, "duration (h)", "failures")),
-        ],
+    repair = {name: ((mine["end_s"] - mine["start_s"]).dropna() / HOUR_S).to_numpy() for name, mine in by.items()}
+    drawn: list[Panel] = [
+        ("Failures over time", lambda ax: _months(ax, starts)),
+        ("Time between failures", lambda ax: p.ecdf(ax, gap, "time between starts (h)", "failures")),
     ]
+    if frame["end_s"].notna().any():
+        drawn.append(("Durations", lambda ax: p.ecdf(ax, repair, "duration (h)", "failures")))
+    what = counted(frame["event"])
+    if len(what) > 1:
+        drawn.append(("What failed", lambda ax: p.ranks(ax, what, "failures")))
+    return p.in_rows(drawn)
 
 
 def _months(ax: Axes, starts: dict[str, Any]) -> Axes:
-    """Failures per month, stacked; in the months from the first to the last."""
-    months = {name: x.astype("datetime64[s]").astype("datetime64[M]").astype(int) for name, x in starts.items()}
-    first, last = min(m.min() for m in months.values()), max(m.max() for m in months.values())
-    at = np.arange(first, last + 1).astype("datetime64[M]").astype("datetime64[s]").astype(float)
-    x, _ = p.time_axis(ax, np.r_[at, at[-1] + 30 * DAY_S])
-    below = np.zeros(len(at))
-    for (name, month), colour, hatch in zip(months.items(), COLOURS, p.HATCHES, strict=False):
-        count = np.bincount(month - first, minlength=len(at))
+    """Failures per month, stacked; per day where times do not say a date."""
+    every = np.concatenate(list(starts.values()))
+    by_month = dated(every.min(), every.max())
+    unit = "datetime64[M]" if by_month else "datetime64[D]"
+    bins = {name: x.astype("datetime64[s]").astype(unit).astype(int) for name, x in starts.items()}
+    first, last = min(each.min() for each in bins.values()), max(each.max() for each in bins.values())
+    edges = np.arange(first, last + 2).astype(unit).astype("datetime64[s]").astype(float)
+    x, _ = p.time_axis(ax, edges)
+    below = np.zeros(len(x) - 1)
+    for (name, each), colour, hatch in zip(bins.items(), COLOURS, p.HATCHES, strict=False):
+        count, wide = np.bincount(each - first, minlength=len(below)), np.diff(x) * 0.9
         ax.bar(
-            x[:-1],
-            count,
-            np.diff(x) * 0.9,
-            below,
-            color=colour,
-            align="edge",
-            label=name,
-            hatch=hatch,
-            edgecolor="white",
-            lw=0.3,
+            x[:-1], count, wide, below, align="edge", color=colour, hatch=hatch, label=name, edgecolor="white", lw=0.3
         )
         below = below + count
     ax.set_ylim(0, below.max() * 1.25)
-    ax.set_ylabel("failures per month")
+    ax.set_ylabel(f"failures per {'month' if by_month else 'day'}")
     ax.legend(loc="upper right", ncols=3)
     return ax
 
 
 def _lifetimes(frame: pd.DataFrame) -> Rows:
-    """Stays of devices: failures by month and event, survival, age at failure, gaps between failures of the fleet."""
-    failed = frame[(frame["event"] != "none") & frame["end_s"].notna()]
-    by = grouped(failed, "event")
-    age = {name: ((mine["end_s"] - mine["start_s"]) / DAY_S).to_numpy() for name, mine in by.items()}
-    gap = {name: np.diff(np.sort(mine["end_s"].to_numpy())) / HOUR_S for name, mine in by.items()}
+    """Stays of devices: failures by month, survival, age at failure, gaps between failures of the fleet."""
+    failed = frame[(frame["event"] != "") & frame["end_s"].notna()]
+    by = dict(itertools.islice(split(failed, "event").items(), p.MOST_LINES))
+    ends = {name: mine["end_s"].to_numpy() for name, mine in by.items()}
+    age = {name: (mine["observed_s"] / DAY_S).to_numpy() for name, mine in by.items()}
+    gap = {name: np.diff(np.sort(each)) / HOUR_S for name, each in ends.items()}
+    survival: Panel = ("Survival, others censored", lambda ax: _survival(ax, frame))
+    if not len(failed):
+        return [[survival]]
     return [
+        [("Failures over time", lambda ax: _months(ax, ends)), survival],
         [
-            (
-                "Failures by month",
-                lambda ax: _months(ax, {name: mine["end_s"].to_numpy() for name, mine in by.items()}),
-            ),
-            ("Survival, others censored", lambda ax: _survival(ax, frame)),
-        ],
-        [
-            (
-                "Time between failures",
-                lambda ax: p.ecdf(ax, gap, "time between failures of all devices (h)", "failures"),
-            ),
+            ("Time between failures", lambda ax: p.ecdf(ax, gap, "time between failures of all (h)", "failures")),
             ("Age at failure", lambda ax: p.ecdf(ax, age, "age (days)", "failures")),
         ],
     ]
@@ -230,10 +217,10 @@ def _survival(ax: Axes, frame: pd.DataFrame) -> Axes:
     """Kaplan and Meier's estimate of how many devices live beyond an age; stays that ended otherwise are censored."""
     from scipy.stats import CensoredData, ecdf
 
-    life = ((frame["end_s"].fillna(frame["end_s"].max()) - frame["start_s"]) / DAY_S).to_numpy()
-    names = sorted(set(frame["event"]) - {"none"})
-    for name, (colour, style) in zip(["any failure", *names] if len(names) > 1 else names, p.STYLES, strict=False):
-        of = (frame["event"] != "none") if name == "any failure" else frame["event"] == name
+    life = (frame["observed_s"] / DAY_S).to_numpy()
+    names = list(split(frame[frame["event"] != ""], "event")) if (frame["event"] != "").any() else []
+    for name, (colour, style) in zip(["any failure", *(names if len(names) > 1 else [])], p.STYLES, strict=False):
+        of = (frame["event"] != "") if name == "any failure" else frame["event"] == name
         survival = ecdf(CensoredData.right_censored(life, ~of.to_numpy())).sf
         at, share = np.r_[0.0, survival.quantiles], np.r_[1.0, survival.probabilities]
         ax.plot(at, share, color=colour, ls=style, drawstyle="steps-post", label=name)
@@ -242,8 +229,21 @@ def _survival(ax: Axes, frame: pd.DataFrame) -> Axes:
     return ax
 
 
+def _demands(frame: pd.DataFrame) -> Rows:
+    gpus = (frame["gpus"] * frame["gpu_milli"] / 1000.0).to_numpy()
+    cpus, ram = {"": frame["cpus"].to_numpy()}, {"": frame["ram_bytes"].to_numpy() / 2**30}
+    return [
+        [
+            ("Gang sizes", lambda ax: p.gangs(ax, gpus[gpus > 0], None, "GPU")),
+            ("CPUs", lambda ax: p.ecdf(ax, cpus, "CPUs asked for", "requests")),
+            ("Memory", lambda ax: p.ecdf(ax, ram, "memory asked for (GiB)", "requests")),
+        ]
+    ]
+
+
 _KINDS: dict[str, Callable[[pd.DataFrame], Any]] = {
-    "requests": _requests, "submissions": _submissions, "load": _load, "failures": _failures,
-    "availability": market.availability, "prices": market.prices, "advice": market.advice, "links": world.links,
-    "carbon": world.carbon, "profiles": world.profiles, "nodes": world.nodes,
+    "requests": _requests, "submissions": _submissions, "demands": _demands, "load": _load, "failures": _failures,
+    "lifetimes": _lifetimes, "availability": market.availability, "prices": market.prices, "advice": market.advice,
+    "links": world.links, "carbon": world.carbon, "profiles": world.profiles, "metrics": world.metrics,
+    "summaries": world.summaries, "nodes": world.nodes,
 }  # fmt: skip

@@ -6,6 +6,7 @@ rows' heights and the number of columns; see :func:`hcsim.traces._panels.lay_out
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from hcsim.traces._measures import (
     grouped,
     provider,
     same_provider,
+    split,
     yearly,
 )
 from hcsim.traces._panels import Panel, Rows
@@ -89,6 +91,7 @@ def _matrix(ax: Axes, frame: pd.DataFrame, ends: list[str], key: str, label: str
 
 def carbon(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
     """Intensity over time, its daily cycle and distribution; of yearly figures regions by year and provider."""
+    frame = frame[frame["g_per_kwh"].notna()]
     if yearly(frame):
         return _carbon_by_year(frame)
     places = frame["place"].value_counts().index[: p.MOST_LINES]
@@ -219,6 +222,49 @@ def _measured(ax: Axes, groups: dict[str, dict[str, Any]], label: str, rows: lis
         medians = [handle for handle, gpu in zip(*ax.get_legend_handles_labels(), strict=True) if gpu != "unknown"]
         between = Line2D([], [], color=p.GREY, label="P10 to P90")
         ax.figure.legend(handles=[*medians, between], loc="outside upper right", ncols=len(medians) + 1, fontsize=7)
+    return ax
+
+
+def summaries(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
+    """A panel for each unit: a row for each figure, a marker for each entity."""
+    units = grouped(frame, "unit")
+    entities = list(dict.fromkeys(frame["entity"]))[:8]
+    drawn: list[Panel] = []
+    for unit, mine in list(units.items())[:_MOST_METRICS]:
+        groups = {who: grouped(mine[mine["entity"] == who], "metric") for who in entities}
+        values = {who: {row: x["value"].to_numpy() for row, x in each.items()} for who, each in groups.items()}
+        rows = list(dict.fromkeys(mine["metric"]))[:_MOST_NAMES]
+        key = not drawn
+        drawn.append((f"Figures in {unit}", partial(_listed, groups=values, label=unit, rows=rows, key=key)))
+    tall = [max(0.45 + 0.1 * len(dict.fromkeys(mine["metric"])), 0.7) for mine in units.values()]
+    return [[panel] for panel in drawn], [min(each, 2.4) for each in tall[: len(drawn)]]
+
+
+def _listed(ax: Axes, groups: dict[str, dict[str, Any]], label: str, rows: list[str], key: bool) -> Axes:
+    p.spread(ax, groups, label, rows)
+    if key:
+        handles, names = ax.get_legend_handles_labels()
+        ax.figure.legend(handles, names, loc="outside upper right", ncols=len(names), fontsize=7)
+    return ax
+
+
+def metrics(frame: pd.DataFrame) -> tuple[Rows, list[float], int]:
+    """For each metric its course over time and its distribution."""
+    drawn: Rows = []
+    for name, mine in itertools.islice(split(frame, "metric").items(), _MOST_METRICS):
+        words, (scale, unit) = name.replace("_", " "), _scaled(mine["value"], str(mine["unit"].iloc[0]))
+        when, values, label = mine["time_s"].to_numpy(), mine["value"].to_numpy() * scale, f"{words} ({unit})"
+        over_time = partial(_course, when=when, values=values, label=label)
+        drawn.append([(words[:1].upper() + words[1:], over_time),
+                      ("Distribution", partial(p.ecdf, lines={"": values}, label=label, of="rows"))])  # fmt: skip
+    return drawn, [1.0] * len(drawn), 2
+
+
+def _course(ax: Axes, when: Any, values: Any, label: str) -> Axes:
+    p.band(ax, when, values, label)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.25 * (high - low))
+    ax.legend(loc="upper right", ncols=2)
     return ax
 
 

@@ -151,9 +151,12 @@ def same_provider(frame: pd.DataFrame) -> pd.Series[bool]:
     return provider(frame["source"]) == provider(frame["target"])
 
 
-def stays(frame: pd.DataFrame) -> bool:
-    """Whether failures are told as stays of devices, from their insertion to their end; some end in no failure."""
-    return bool((frame["event"] == "none").any())
+def split(frame: pd.DataFrame, *columns: str) -> dict[str, pd.DataFrame]:
+    """The rows by the first of these columns with few enough names, the commonest names first; else by the last, of
+    which the commonest are kept."""
+    column = next((name for name in columns if frame[name].nunique() <= MOST_ROWS), columns[-1])
+    names = frame[column].value_counts().index[:MOST_ROWS]
+    return {str(name) or "-": frame[frame[column] == name] for name in names}
 
 
 def between(frame: pd.DataFrame) -> Floats:

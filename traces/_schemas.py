@@ -30,8 +30,7 @@ called ``arrival_s`` or ``start_s`` count from the first event of the source unl
 ``carbon``
     ``place``, ``time_s``, ``g_per_kwh``; optional ``estimated`` (bool), ``pue``, ``carbon_free_share``.
 ``failures``
-    ``entity``, ``start_s``, ``end_s`` (may be missing: not over), ``event``; optional ``place``. Where some events are
-    ``none``, rows are stays of devices, from their insertion to their end, and those alone ended without a failure.
+    ``entity``, ``start_s``, ``end_s`` (may be missing: not over), ``event``; optional ``place``.
 ``profiles``
     Measured speed: ``model``, ``gpu``, ``gpus``, ``setting`` (what else was fixed, in words), ``metric``, ``value``,
     ``unit``.

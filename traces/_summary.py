@@ -19,7 +19,6 @@ from hcsim.traces._measures import (
     dispersion,
     frame_of,
     gang_sizes,
-    grouped,
     losses,
     per_bin,
     per_gpu,
@@ -30,7 +29,7 @@ from hcsim.traces._measures import (
     same_provider,
     shares,
     spells,
-    stays,
+    split,
     steps,
     variation,
     yearly,
@@ -113,7 +112,8 @@ def describe_table(table: Table) -> dict[str, Any]:
 
 def _left_out(table: Table) -> dict[str, Any]:
     said = "; ".join(f"{each.count:,} rows: {each.reason} (first: row {each.row})" for each in table.dropped)
-    return {"left_out": said} if said else {}
+    notes = "; ".join(getattr(table, "notes", ()))
+    return ({"left_out": said} if said else {}) | ({"notes": notes} if notes else {})
 
 
 def _requests(frame: pd.DataFrame) -> dict[str, Any]:
@@ -162,11 +162,12 @@ def _load(frame: pd.DataFrame) -> dict[str, Any]:
     step_s, gaps = steps(frame)
     out: dict[str, Any] = {"places": frame["place"].nunique(), "step_s": step_s, "gaps": gaps}
     if "capacity_gpus" in frame:
-        used = frame["gpus"].sum() / frame["capacity_gpus"].sum()
+        known = frame[frame["gpus"].notna()]
+        used = known["gpus"].sum() / known["capacity_gpus"].sum() if known["capacity_gpus"].sum() else 0.0
         out |= {"capacity_gpus": float(frame["capacity_gpus"].max()), "utilization_share": float(used)}
-    for key in ("gpus", "running_jobs", "pending_jobs"):
-        if key in frame:
-            out[key] = quantiles(frame[key])
+    for key in ("gpus", "nodes", "capacity_nodes", "running_jobs", "pending_jobs"):
+        if key in frame and frame[key].notna().any():
+            out[key] = quantiles(frame[key].dropna())
     if "rate_per_s" in frame:
         out["submitted_per_h"] = quantiles(frame["rate_per_s"] * HOUR_S)
     return out
@@ -245,7 +246,9 @@ def _carbon(frame: pd.DataFrame) -> dict[str, Any]:
     if "estimated" in frame:
         out["estimated_share"] = float(frame["estimated"].mean())
     if not yearly(frame):
-        hour = frame.groupby((frame["time_s"] // HOUR_S % 24).astype(int))["g_per_kwh"].mean()
+        hour = (
+            frame.dropna(subset="g_per_kwh").groupby((frame["time_s"] // HOUR_S % 24).astype(int))["g_per_kwh"].mean()
+        )
         out["dirtiest_over_cleanest_hour_of_day"] = float(hour.max() / hour.min()) if hour.min() else None
     for key in ("g_per_kwh", "pue", "carbon_free_share"):
         if key in frame and frame[key].notna().any():
@@ -262,26 +265,58 @@ def _carbon(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _failures(frame: pd.DataFrame) -> dict[str, Any]:
-    """Of stays of devices (some end in no failure): failures per device time. Of incidents: between starts."""
-    out: dict[str, Any] = {"entities": frame["entity"].nunique()}
-    if stays(frame):
-        life_s = (frame["end_s"].fillna(frame["end_s"].max()) - frame["start_s"]).sum()
-        failed = int((frame["event"] != "none").sum())
-        out |= {"failures": failed, "device_years": float(life_s / YEAR_S)}
-        out["device_mtbf_years"] = float(life_s / YEAR_S / failed) if failed else None
-        rows = [
-            {"event": event, "rows": len(mine), "a device year": len(mine) / (life_s / YEAR_S)}
-            | {name: float(((mine["end_s"] - mine["start_s"]) / DAY_S).quantile(q)) for name, q in _SPREAD}
-            for event, mine in frame.groupby("event")
-        ]
-        return out | {"ages": frame_of(rows)}
-    entities: list[dict[str, Any]] = []
-    for who, mine in {"all": frame, **grouped(frame, "entity")}.items():
-        repair_h, gap_h = (mine["end_s"] - mine["start_s"]) / HOUR_S, between(mine) / HOUR_S
-        entities.append({"entity": who, "failures": len(mine), "MTBF, h": float(gap_h.mean()) if len(gap_h) else None,
-                     "MTTR, h": float(repair_h.mean()), "not over": int(mine["end_s"].isna().sum())}
-                    | {name: float(repair_h.quantile(q)) for name, q in _SPREAD})  # fmt: skip
-    return out | {"durations": frame_of(entities), "event": shares(frame["event"], "event")}
+    """By entity, or by event where there are many entities. MTBF is the mean time between the starts of failures."""
+    rows: list[dict[str, Any]] = []
+    for name, mine in {"all": frame, **split(frame, "entity", "event")}.items():
+        repair_h, gap_h = (mine["end_s"] - mine["start_s"]).dropna() / HOUR_S, between(mine) / HOUR_S
+        row = {"of": name, "failures": len(mine), "no end": int(mine["end_s"].isna().sum())}
+        row |= {"MTBF, h": float(gap_h.mean()) if len(gap_h) else None, "MTTR, h": float(repair_h.mean())}
+        rows.append(row | {each: float(repair_h.quantile(q)) for each, q in _SPREAD})
+    out: dict[str, Any] = {"entities": frame["entity"].nunique(), "durations": frame_of(rows)}
+    if "severity" in frame:
+        out["severity"] = quantiles(frame["severity"])
+    return out | {"event": shares(frame["event"], "event")}
+
+
+def _lifetimes(frame: pd.DataFrame) -> dict[str, Any]:
+    """Failures per device time; stays that ended in none are time without a failure (censored)."""
+    years = float(frame["observed_s"].sum() / YEAR_S)
+    failed = int((frame["event"] != "").sum())
+    rows = [
+        {"event": event, "rows": len(mine), "a device year": len(mine) / years if years else None}
+        | {name: float((mine["observed_s"] / DAY_S).quantile(q)) for name, q in _SPREAD}
+        for event, mine in split(frame.assign(event=frame["event"].replace("", "no failure")), "event").items()
+    ]
+    return {
+        "entities": frame["entity"].nunique(),
+        "failures": failed,
+        "device_years": years,
+        "device_mtbf_years": years / failed if failed else None,
+        "ages": frame_of(rows),
+    }
+
+
+def _demands(frame: pd.DataFrame) -> dict[str, Any]:
+    gpus = (frame["gpus"] * frame["gpu_milli"] / 1000.0).to_numpy()
+    out: dict[str, Any] = {"without_a_gpu_share": float((gpus == 0).mean())}
+    out |= {"gpus": quantiles(gpus), "cpus": quantiles(frame["cpus"]), "ram_gib": quantiles(frame["ram_bytes"] / 2**30)}
+    return out | {"gang_sizes": gang_sizes(gpus[gpus > 0])}
+
+
+def _summaries(frame: pd.DataFrame) -> dict[str, Any]:
+    named = frame.assign(figure=frame["metric"] + " (" + frame["unit"] + ")")
+    wide = named.pivot_table("value", "figure", "entity", "first", sort=False).reset_index()
+    wide.columns.name = None
+    return {"entities": frame["entity"].nunique(), "figures": wide}
+
+
+def _metrics(frame: pd.DataFrame) -> dict[str, Any]:
+    rows = [
+        {"metric": metric, "unit": mine["unit"].iloc[0], "rows": len(mine), "entities": mine["entity"].nunique()}
+        | {name: float(mine["value"].quantile(q)) for name, q in _SPREAD}
+        for metric, mine in split(frame, "metric").items()
+    ]
+    return {"entities": frame["entity"].nunique(), "by_metric": frame_of(rows)}
 
 
 def _profiles(frame: pd.DataFrame) -> dict[str, Any]:
@@ -322,7 +357,7 @@ def _range(values: pd.Series[float]) -> str:
 
 _SPREAD = (("min", 0.0), ("p10", 0.1), ("p50", 0.5), ("p90", 0.9), ("max", 1.0))
 _KINDS: dict[str, Callable[[pd.DataFrame], dict[str, Any]]] = {
-    "requests": _requests, "submissions": _submissions, "load": _load, "availability": _availability,
-    "prices": _prices, "advice": _advice, "links": _links, "carbon": _carbon, "failures": _failures,
-    "profiles": _profiles, "nodes": _nodes,
-}  # fmt: skip  # fmt: skip
+    "requests": _requests, "submissions": _submissions, "demands": _demands, "load": _load, "summaries": _summaries,
+    "availability": _availability, "prices": _prices, "advice": _advice, "links": _links, "carbon": _carbon,
+    "failures": _failures, "lifetimes": _lifetimes, "profiles": _profiles, "metrics": _metrics, "nodes": _nodes,
+}  # fmt: skip

@@ -26,6 +26,8 @@ _LABELS = {
     "g_per_kwh": "gCO2eq/kWh",
     "usd_per_h": "USD/h",
     "pue": "PUE",
+    "cpus": "CPUs",
+    "ram_gib": "memory (GiB)",
     "rate_per_s": "requests/s",
     "busiest_minute_per_s": "busiest minute (requests/s)",
     "tokens_per_s": "tokens/s",
@@ -37,7 +39,7 @@ _TITLES = {
     "usd_per_gpu_hour": "USD per GPU-hour",
     "saving_by_interruptions": "saving below on demand, by the share of instances interrupted within a month",
     "g_per_kwh_by_year": "gCO2eq/kWh over regions",
-    "durations": "time between failures, to repair, and durations, h",
+    "durations": "time between failures, to repair, and quantiles of durations, h",
     "ages": "age at the end, days",
     "ended": "how jobs ended",
 }

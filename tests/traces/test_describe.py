@@ -20,9 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from hcsim.model import Jobs
+from hcsim.traces import _figures, _summary
 from hcsim.traces._catalog import available, classes
 from hcsim.traces._figures import draw
 from hcsim.traces._measures import dispersion, gang_bins, reuse, runs, spells
+from hcsim.traces._schemas import KINDS
 from hcsim.traces._summary import describe, describe_table
 from hcsim.traces._table import JobSource, Source, Table, checked
 from hcsim.traces._text import choices, number, text
@@ -398,32 +400,81 @@ def test_carbon_by_the_year_is_not_a_line_for_each_region() -> None:
 
 def test_failures_have_mtbf_and_mttr() -> None:
     start = T0 + np.arange(20) * 36_000.0
-    subject = table("failures", entity=["a"] * 10 + ["b"] * 10, start_s=start, end_s=start + 7200.0, event="net")
-    said = describe_table(subject)["durations"].set_index("entity")
+    subject = table(
+        "failures", entity=["a"] * 10 + ["b"] * 10, start_s=start, end_s=start + 7200.0, event=["net", "disk"] * 10
+    )
+    said = describe_table(subject)["durations"].set_index("of")
     assert said["MTBF, h"].tolist() == pytest.approx([10.0] * 3) and said["MTTR, h"].tolist() == pytest.approx(
         [2.0] * 3
     )
     axes = drawn(subject)
-    assert axes["Failures by month"].get_xlabel() == "date (UTC)"
-    assert sum(bar.get_height() for bar in axes["Failures by month"].patches) == 20
+    assert list(axes) == ["Failures over time", "Time between failures", "Durations", "What failed"]
+    assert axes["Failures over time"].get_xlabel() == "date (UTC)"
+    assert sum(bar.get_height() for bar in axes["Failures over time"].patches) == 20
     assert axes["Time between failures"].get_xlabel() == "time between starts (h)"
     assert axes["Durations"].get_xlabel() == "duration (h)"
     assert all(np.max(np.asarray(line.get_xdata())) < 1e6 for ax in axes.values() for line in ax.lines)  # no epochs
 
 
-def test_stays_are_lifetimes_with_censoring(rng: np.random.Generator) -> None:
+def test_failures_of_many_entities_without_ends_are_told_by_event() -> None:
+    n = 300
+    subject = table("failures", entity=[f"gpu-{i}" for i in range(n)], start_s=T0 + np.arange(n) * DAY_S, end_s=np.nan,
+                    event=["DBE"] * 200 + ["OTB"] * 100)  # fmt: skip
+    said = describe_table(subject)["durations"]
+    assert said["of"].tolist() == ["all", "DBE", "OTB"] and said["no end"].tolist() == [300, 200, 100]
+    assert "MTTR, h" in text(describe_table(subject)) and "nan" not in text(describe_table(subject))
+    axes = drawn(subject)
+    assert list(axes) == ["Failures over time", "Time between failures", "What failed"]
+    assert legend(axes["Time between failures"]) == ["DBE", "OTB"]
+
+
+def unchecked(kind: str, **columns: Any) -> Table:
+    """A table that is not held against its kind's schema."""
+    frame = pd.DataFrame(columns)
+    return Table(kind, frame, "test", np.arange(len(frame)))
+
+
+def test_lifetimes_are_censored(rng: np.random.Generator) -> None:
     """Exponential lives that are observed for 1,000 days at most: survival and MTBF are those of the distribution."""
     life = rng.exponential(2000 * DAY_S, 4000)
-    seen = np.minimum(life, 1000 * DAY_S)
-    start = np.full(4000, T0)
-    subject = table("failures", entity=[f"g{i}" for i in range(4000)], start_s=start, end_s=start + seen,
-                    event=np.where(life <= 1000 * DAY_S, "DBE", "none"))  # fmt: skip
-    assert describe_table(subject)["device_mtbf_years"] == pytest.approx(2000 / 365.25, rel=0.05)
+    seen, failed = np.minimum(life, 1000 * DAY_S), life <= 1000 * DAY_S
+    subject = unchecked("lifetimes", entity=[f"g{i}" for i in range(4000)], start_s=np.full(4000, T0),
+                        end_s=np.where(failed, T0 + seen, np.nan), observed_s=seen,
+                        event=np.where(failed, "DBE", ""))  # fmt: skip
+    said = describe_table(subject)
+    assert said["device_mtbf_years"] == pytest.approx(2000 / 365.25, rel=0.05)
+    assert said["ages"]["event"].tolist() == ["no failure", "DBE"]
     axes = drawn(subject)
     age, share = (np.asarray(x, float) for x in axes["Survival, others censored"].lines[0].get_data())
     for days in (100, 500, 900):
         assert share[np.searchsorted(age, days)] == pytest.approx(np.exp(-days / 2000), abs=0.02)
     assert axes["Survival, others censored"].get_xlabel() == "age (days)"
+    assert axes["Age at failure"].get_xlabel() == "age (days)"
+
+
+def test_demands_metrics_and_summaries(rng: np.random.Generator) -> None:
+    asked = unchecked("demands", gpus=[0, 1, 1, 4], gpu_milli=[0, 500, 1000, 1000], cpus=[4.0, 8, 8, 32],
+                      ram_bytes=np.full(4, 2.0**35))  # fmt: skip
+    said = describe_table(asked)
+    assert said["without_a_gpu_share"] == 0.25 and said["gang_sizes"]["GPUs"].tolist() == ["<1", "1", "2", "3–4"]
+    assert [ax.get_xlabel() for ax in drawn(asked).values()] == [
+        "GPUs of a job (up to)", "CPUs asked for", "memory asked for (GiB)",
+    ]  # fmt: skip
+    values = np.r_[rng.uniform(5, 9, 50), rng.uniform(1e-3, 2e-3, 50)]
+    seen = unchecked("metrics", time_s=T0 + np.tile(np.arange(50) * 60.0, 2), entity="c", value=values,
+                     metric=["qps"] * 50 + ["wait"] * 50, unit=["1/s"] * 50 + ["s"] * 50)  # fmt: skip
+    assert describe_table(seen)["by_metric"]["unit"].tolist() == ["1/s", "s"]
+    labels = [ax.get_ylabel() for name, ax in drawn(seen).items() if name != "Distribution"]
+    assert labels == ["qps (1/s)", "wait (ms)"]
+    known = unchecked("summaries", entity=["a", "a", "b", "b"], metric=["mean", "share"] * 2,
+                      value=[5.0, 0.1, 7.0, 0.3], unit=["s", "1"] * 2)  # fmt: skip
+    figures = describe_table(known)["figures"]
+    assert figures.to_numpy().tolist() == [["mean (s)", 5.0, 7.0], ["share (1)", 0.1, 0.3]]
+    assert len(drawn(known)) == 2
+
+
+def test_every_kind_is_described_and_drawn() -> None:
+    assert set(KINDS) - {"jobs"} <= set(_summary._KINDS) == set(_figures._KINDS)
 
 
 def test_profiles_have_a_panel_for_each_metric_with_its_unit() -> None:
