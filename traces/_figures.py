@@ -117,14 +117,18 @@ def _submissions(frame: pd.DataFrame) -> Rows:
 
 
 def _load(frame: pd.DataFrame) -> Rows:
-    """Devices in use over time, below the capacity where it is known: GPUs, or nodes in a log without them."""
-    column, unit = ("gpus", "GPUs") if frame["gpus"].notna().any() or "nodes" not in frame else ("nodes", "nodes")
-    known = frame[frame[column].notna()]
-    when, used = known["time_s"].to_numpy(), known[column].to_numpy()
-    capacity = known[f"capacity_{column}"].to_numpy() if f"capacity_{column}" in known else None
+    """What is in use over time below the capacity where that is known: GPUs, else nodes, else the capacity alone."""
+    words = {"gpus": "GPUs in use", "nodes": "nodes in use"}
+    words |= {"capacity_gpus": "capacity (GPUs)", "capacity_nodes": "capacity (nodes)"}
+    column = next((name for name in words if name in frame and frame[name].notna().any()), "gpus")
+    beside = f"capacity_{column}"
+    over = [column, beside] if beside in frame and frame[beside].notna().any() else [column]
+    total = frame.dropna(subset=[column]).groupby("time_s")[over].sum()  # over all places
+    when, used, label = total.index.to_numpy(), total[column].to_numpy(), words[column]
+    capacity = total[beside].to_numpy() if beside in total else None
 
     def over_time(ax: Axes) -> Axes:
-        p.band(ax, when, used, f"{unit} in use")
+        p.band(ax, when, used, label)
         if capacity is not None:
             at, _ = p.time_axis(ax, when)
             ax.plot(at, capacity, color=p.GREY, ls="--", label="capacity")
@@ -133,14 +137,15 @@ def _load(frame: pd.DataFrame) -> Rows:
         return ax
 
     second: list[Panel] = [
-        ("Distribution", lambda ax: p.ecdf(ax, {"": used}, f"{unit} in use", "time")),
-        ("Daily cycle", lambda ax: p.level_by_hour(ax, when, used, f"{unit} in use")),
+        ("Distribution", lambda ax: p.ecdf(ax, {"": used}, label, "time")),
     ]
+    if len(when) > 1 and np.median(np.diff(when)) < DAY_S / 2:
+        second.append(("Daily cycle", lambda ax: p.level_by_hour(ax, when, used, label)))
     names = [name for name in ("running", "pending") if f"{name}_jobs" in frame]
     jobs = {f"{name} jobs": frame[f"{name}_jobs"].to_numpy() for name in names}
     if jobs:
-        label = "jobs" if len(jobs) > 1 else next(iter(jobs))
-        second.append(("Jobs", lambda ax: p.ecdf(ax, jobs, label, "time")))
+        of_jobs = "jobs" if len(jobs) > 1 else next(iter(jobs))
+        second.append(("Jobs", lambda ax: p.ecdf(ax, jobs, of_jobs, "time")))
     first: Rows = [[("Occupancy", over_time)]]
     if "rate_per_s" in frame:
         every, rate = frame["time_s"].to_numpy(), frame["rate_per_s"].to_numpy() * HOUR_S
@@ -173,23 +178,27 @@ def _failures(frame: pd.DataFrame) -> Rows:
 
 
 def _months(ax: Axes, starts: dict[str, Any]) -> Axes:
-    """Failures per month, stacked; per day where times do not say a date."""
+    """Failures per month, stacked; per 30 days where times do not say a date."""
     every = np.concatenate(list(starts.values()))
-    by_month = dated(every.min(), every.max())
-    unit = "datetime64[M]" if by_month else "datetime64[D]"
-    bins = {name: x.astype("datetime64[s]").astype(unit).astype(int) for name, x in starts.items()}
-    first, last = min(each.min() for each in bins.values()), max(each.max() for each in bins.values())
-    edges = np.arange(first, last + 2).astype(unit).astype("datetime64[s]").astype(float)
+    dates = dated(every.min(), every.max())
+
+    def month(when: Any) -> Any:
+        return (when.astype("datetime64[s]").astype("datetime64[M]").astype(int) if dates
+                else (when // (30 * DAY_S)).astype(int))  # fmt: skip
+
+    bins = {name: month(np.asarray(x, np.float64)) for name, x in starts.items()}
+    index = np.arange(month(every).min(), month(every).max() + 2)
+    edges = index.astype("datetime64[M]").astype("datetime64[s]").astype(float) if dates else index * 30 * DAY_S
     x, _ = p.time_axis(ax, edges)
     below = np.zeros(len(x) - 1)
     for (name, each), colour, hatch in zip(bins.items(), COLOURS, p.HATCHES, strict=False):
-        count, wide = np.bincount(each - first, minlength=len(below)), np.diff(x) * 0.9
-        ax.bar(
-            x[:-1], count, wide, below, align="edge", color=colour, hatch=hatch, label=name, edgecolor="white", lw=0.3
-        )
+        count = np.bincount(each - index[0], minlength=len(below))
+        bars = ax.bar(x[:-1], count, np.diff(x) * 0.9, below, align="edge", color=colour, label=name)
+        for bar in bars:
+            bar.set(hatch=hatch, edgecolor="white", lw=0.3)
         below = below + count
     ax.set_ylim(0, below.max() * 1.25)
-    ax.set_ylabel(f"failures per {'month' if by_month else 'day'}")
+    ax.set_ylabel(f"failures per {'month' if dates else '30 days'}")
     ax.legend(loc="upper right", ncols=3)
     return ax
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def links(frame: pd.DataFrame) -> tuple[Rows, Sequence[float]]:
     ends = sorted({*frame["source"], *frame["target"]})
     if len(drawn) == 1 and len(ends) <= 60:
         key = next(key for key, *_ in LINK_MEASURES if frame[key].notna().any())
-        drawn.insert(0, ("All pairs", lambda ax: _matrix(ax, frame, ends, key, words[key][1])))
+        drawn.insert(0, ("All pairs", lambda ax: _matrix(ax, frame, key, words[key][1])))
         return [drawn], [max(0.5 + 0.045 * len(ends), 1.0)]
     return p.in_rows(drawn), ()
 
@@ -74,17 +74,23 @@ def _by_distance(ax: Axes, frame: pd.DataFrame, within: pd.Series[bool]) -> Axes
     return ax
 
 
-def _matrix(ax: Axes, frame: pd.DataFrame, ends: list[str], key: str, label: str) -> Axes:
+def _matrix(ax: Axes, frame: pd.DataFrame, key: str, label: str) -> Axes:
     """All pairs; regions in alphabetical order, which keeps continents together."""
     scale = next(scale for name, _, scale in LINK_MEASURES if name == key)
-    at = {end: i for i, end in enumerate(ends)}
-    grid = np.full((len(ends), len(ends)), np.nan)
-    grid[frame["source"].map(at), frame["target"].map(at)] = frame[key] / scale
+    rows, columns = sorted(set(frame["source"])), sorted(set(frame["target"]))
+    grid = np.full((len(rows), len(columns)), np.nan)
+    at = [
+        frame[end].map({name: i for i, name in enumerate(names)})
+        for end, names in (("source", rows), ("target", columns))
+    ]
+    grid[at[0], at[1]] = frame[key] / scale
     image = ax.imshow(grid, cmap="cividis", aspect="auto")
-    names = [end.partition(":")[2] or end for end in ends]
-    ax.set_yticks(range(len(ends)), names, fontsize=4.5)
-    ax.set_xticks([])
-    ax.set_xlabel("to, in the same order")
+    ax.set_yticks(range(len(rows)), [name.partition(":")[2] or name for name in rows], fontsize=4.5)
+    few = len(columns) <= 8
+    ax.set_xticks(
+        range(len(columns)) if few else [], [p.short(name, 18) for name in columns] if few else [], fontsize=6
+    )
+    ax.set_xlabel("to" if few or rows != columns else "to, in the same order")
     ax.figure.colorbar(image, ax=ax, label=label, pad=0.02)
     return ax
 
@@ -126,6 +132,7 @@ def carbon(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
 def _carbon_by_year(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
     year = 1970 + (frame["time_s"] / YEAR_S).round().astype(int)
     who = provider(frame["place"])
+    who = who if who.nunique() <= len(p.STYLES) else who.where(who == "", "").replace("", "all")
     last = frame[year == year.groupby(who).transform("max")]
     groups = {
         str(name): {f"{y}": x["g_per_kwh"].to_numpy() for y, x in frame[who == name].groupby(year[who == name])}
@@ -178,7 +185,9 @@ def profiles(frame: pd.DataFrame) -> tuple[Rows, list[float], int]:
         gang = frame["gpus"].map(" ×{:g}".format) if frame["gpus"].nunique() > 1 else ""
         frame = frame.assign(row=frame["model"].str.rpartition("/")[2] + gang)
     else:
-        frame = frame.assign(row=frame["gpus"].map("{:g} GPUs".format).replace("1 GPUs", "1 GPU")).sort_values("gpus")
+        frame = frame.assign(
+            row=frame["gpus"].map("{:g} GPUs".format).replace({"1 GPUs": "1 GPU", "0 GPUs": "all"})
+        ).sort_values("gpus")
     names = frame["row"].value_counts().index[:_MOST_NAMES]
     frame = frame[frame["row"].isin(names)]
     metrics = list(frame[["metric", "unit"]].drop_duplicates().itertuples(index=False, name=None))
@@ -221,15 +230,16 @@ def _measured(ax: Axes, groups: dict[str, dict[str, Any]], label: str, rows: lis
 
         medians = [handle for handle, gpu in zip(*ax.get_legend_handles_labels(), strict=True) if gpu != "unknown"]
         between = Line2D([], [], color=p.GREY, label="P10 to P90")
-        ax.figure.legend(handles=[*medians, between], loc="outside upper right", ncols=len(medians) + 1, fontsize=7)
+        _key(ax, [*medians, between])
     return ax
 
 
 def summaries(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
     """A panel for each unit: a row for each figure, a marker for each entity."""
-    units = grouped(frame, "unit")
     entities = list(dict.fromkeys(frame["entity"]))[:8]
     drawn: list[Panel] = []
+    frame = frame.assign(metric=frame["metric"].str.replace("_", " "))
+    units = grouped(frame, "unit")
     for unit, mine in list(units.items())[:_MOST_METRICS]:
         groups = {who: grouped(mine[mine["entity"] == who], "metric") for who in entities}
         values = {who: {row: x["value"].to_numpy() for row, x in each.items()} for who, each in groups.items()}
@@ -243,8 +253,7 @@ def summaries(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
 def _listed(ax: Axes, groups: dict[str, dict[str, Any]], label: str, rows: list[str], key: bool) -> Axes:
     p.spread(ax, groups, label, rows)
     if key:
-        handles, names = ax.get_legend_handles_labels()
-        ax.figure.legend(handles, names, loc="outside upper right", ncols=len(names), fontsize=7)
+        _key(ax, ax.get_legend_handles_labels()[0])
     return ax
 
 
@@ -268,8 +277,18 @@ def _course(ax: Axes, when: Any, values: Any, label: str) -> Axes:
     return ax
 
 
+def _key(ax: Axes, handles: list[Any]) -> None:
+    """One legend for all panels: beside the title, or below where it is long."""
+    where: Literal["outside upper right", "outside lower center"]
+    where = "outside upper right" if len(handles) <= 4 else "outside lower center"
+    ax.figure.legend(handles=handles, loc=where, ncols=min(len(handles), 8), fontsize=7)
+
+
 def nodes(frame: pd.DataFrame) -> Rows:
     """GPUs by type and by how many a node has; CPUs and memory for each GPU."""
+    if not (frame["gpus"] > 0).any():
+        cpus = {"": np.repeat(frame["cpus"].to_numpy(), frame["nodes"])}
+        return [[("CPUs", lambda ax: p.ecdf(ax, cpus, "CPUs of a node", "nodes"))]]
     frame = frame[frame["gpus"] > 0]
     total = (frame["gpus"] * frame["nodes"]).groupby(frame["gpu"]).sum().sort_values(ascending=False)
     types = [str(gpu) for gpu in total.index]
@@ -288,7 +307,7 @@ def nodes(frame: pd.DataFrame) -> Rows:
         ax.set_yticks(range(len(total)), types)
         ax.set_ylim(len(total) - 0.3, -0.7)
         ax.set(xlabel="GPUs", xlim=(0, total.max() * 1.2))
-        ax.legend(loc="lower right")
+        ax.legend(loc="best")
         return ax
 
     def per_gpu_of(column: str, scale: float) -> dict[str, dict[str, Any]]:
@@ -296,10 +315,10 @@ def nodes(frame: pd.DataFrame) -> Rows:
         each = {gpu: (x[column] / x["gpus"] / scale).to_numpy() for gpu, x in known.items()}
         return {"": {gpu: np.repeat(values, known[gpu]["nodes"]) for gpu, values in each.items()}}
 
-    cpus, ram = per_gpu_of("cpus", 1.0), per_gpu_of("ram_bytes", 2.0**30)
+    per_gpu, ram = per_gpu_of("cpus", 1.0), per_gpu_of("ram_bytes", 2.0**30)
     drawn: list[Panel] = [
         ("GPUs by type", stacked),
-        ("CPUs", lambda ax: p.spread(ax, cpus, "CPUs per GPU", types, named=False, zero=True)),
+        ("CPUs", lambda ax: p.spread(ax, per_gpu, "CPUs per GPU", types, named=False, zero=True)),
     ]
     if ram[""]:
         drawn.append(("Memory", lambda ax: p.spread(ax, ram, "GiB per GPU", types, named=False, zero=True)))

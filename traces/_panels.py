@@ -306,7 +306,16 @@ def band(ax: Axes, when_s: Values, values: Values, label: str, colour: str = INK
     if several:
         low, high = grouped.quantile(0.1).reindex(index), grouped.quantile(0.9).reindex(index)
         ax.fill_between(at, low, high, color=colour, alpha=0.25, lw=0, label=f"P10 to P90 in {span(bin_s)}")
-    ax.plot(at, mean.reindex(index), color=colour, lw=0.9, label=f"{name}, {span(bin_s)} bins" if several else name)
+    marker = "." if len(mean) < 60 else ""  # a lone bin is no line
+    ax.plot(
+        at,
+        mean.reindex(index),
+        color=colour,
+        lw=0.9,
+        marker=marker,
+        ms=2,
+        label=f"{name}, {span(bin_s)} bins" if several else name,
+    )
     ax.set_ylabel(label)
     ax.margins(x=0.0)
     return ax
@@ -328,6 +337,8 @@ def spread(
         named: write the names of the rows.
         zero: begin at 0 where the axis is not logarithmic.
     """
+    from matplotlib.ticker import EngFormatter
+
     every = np.concatenate([np.zeros(0), *(np.asarray(v) for each in groups.values() for v in each.values())])
     if not rows:
         middle = {row: max(np.median(each[row]) for each in groups.values() if row in each) for row in _rows_of(groups)}
@@ -346,12 +357,15 @@ def spread(
     ax.set_ylim(len(rows) - 0.3, -0.7)
     ax.grid(axis="y", lw=0.3, color="#dddddd")
     ax.set_axisbelow(True)
-    ends = (float(every.min()) * 0.8, float(every.max()) * 1.25) if len(every) else (0.0, 1.0)
+    above = every[every > 0]
+    ends = (float(above.min()) * 0.8, float(above.max()) * 1.25) if len(above) else (0.0, 1.0)
     least, most = np.quantile(every, (0.1, 0.9)) if len(every) else (0.0, 0.0)
     if least > 0 and most > 20 * least:
         logarithmic(ax, "x", *ends)
     else:
         ax.locator_params(axis="x", nbins=5)
+        if len(every) and every.max() >= 1e5:
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20G for 2e10
         if zero:
             ax.set_xlim(left=0.0)
     ax.set_xlabel(label)

@@ -41,6 +41,12 @@ def table(kind: str, **columns: Any) -> Table:
     return checked(kind, {name: frame[name] for name in frame}, "test")
 
 
+def unchecked(kind: str, **columns: Any) -> Table:
+    """A table that is not held against its kind's schema."""
+    frame = pd.DataFrame(columns)
+    return Table(kind, frame, "test", np.arange(len(frame)))
+
+
 def jobs(arrival_s: Any, duration_s: Any, gpus: Any, **more: Any) -> Jobs:
     return Jobs.build("test", arrival_s=np.asarray(arrival_s, float), duration_s=np.asarray(duration_s, float),
                       gpus=np.asarray(gpus), **more)  # fmt: skip
@@ -257,6 +263,18 @@ def test_load() -> None:
     assert legend(axes["Jobs"]) == ["running jobs", "pending jobs"]
 
 
+def test_load_is_of_all_places_and_may_be_of_nodes_or_of_capacity_alone() -> None:
+    when = np.repeat(T0 + np.arange(0, 5 * DAY_S, 3600), 2)
+    both = unchecked("load", time_s=when, place=["a", "b"] * (len(when) // 2), gpus=10.0)
+    (line,) = (line for line in drawn(both)["Occupancy"].lines if line.get_label() == "mean")
+    assert set(np.asarray(line.get_ydata())) == {20.0}
+    nodes = unchecked("load", time_s=when, place="a", gpus=np.nan, nodes=5.0, capacity_nodes=8.0)
+    assert drawn(nodes)["Occupancy"].get_ylabel() == "nodes in use"
+    daily = unchecked("load", time_s=T0 + np.arange(20) * DAY_S, place="a", gpus=np.nan, capacity_gpus=64.0)
+    axes = drawn(daily)
+    assert axes["Occupancy"].get_ylabel() == "capacity (GPUs)" and "Daily cycle" not in axes
+
+
 # -- the world ---------------------------------------------------------------------------------------------------------
 
 
@@ -391,6 +409,8 @@ def test_carbon_by_the_year_is_not_a_line_for_each_region() -> None:
     assert said[["year", "provider", "places"]].to_numpy().tolist() == [
         ["2021", "A", 40], ["2021", "B", 40], ["2022", "A", 40], ["2022", "B", 40],
     ]  # fmt: skip
+    zones = unchecked("carbon", place=[f"zone {i}" for i in range(80)] * 2, time_s=np.repeat(years, 80), g_per_kwh=1.0)
+    assert legend(drawn(zones)["Regions by year: median, P10 to P90"]) == ["all"]
     one = subject.frame[subject.frame["time_s"] == years[0]].iloc[:30]
     assert list(drawn(table("carbon", **{c: one[c].to_numpy() for c in one}))) == [
         "Regions in 2021",
@@ -416,6 +436,13 @@ def test_failures_have_mtbf_and_mttr() -> None:
     assert all(np.max(np.asarray(line.get_xdata())) < 1e6 for ax in axes.values() for line in ax.lines)  # no epochs
 
 
+def test_failures_without_dates_are_counted_per_30_days() -> None:
+    start = np.arange(0, 300 * DAY_S, DAY_S)
+    ax = drawn(table("failures", entity="a", start_s=start, end_s=start + 60.0, event="e"))["Failures over time"]
+    assert ax.get_ylabel() == "failures per 30 days" and ax.get_xlabel() == "time (days)"
+    assert [bar.get_height() for bar in ax.patches] == [30.0] * 10
+
+
 def test_failures_of_many_entities_without_ends_are_told_by_event() -> None:
     n = 300
     subject = table("failures", entity=[f"gpu-{i}" for i in range(n)], start_s=T0 + np.arange(n) * DAY_S, end_s=np.nan,
@@ -426,12 +453,6 @@ def test_failures_of_many_entities_without_ends_are_told_by_event() -> None:
     axes = drawn(subject)
     assert list(axes) == ["Failures over time", "Time between failures", "What failed"]
     assert legend(axes["Time between failures"]) == ["DBE", "OTB"]
-
-
-def unchecked(kind: str, **columns: Any) -> Table:
-    """A table that is not held against its kind's schema."""
-    frame = pd.DataFrame(columns)
-    return Table(kind, frame, "test", np.arange(len(frame)))
 
 
 def test_lifetimes_are_censored(rng: np.random.Generator) -> None:
@@ -501,6 +522,8 @@ def test_nodes() -> None:
     assert axes["GPUs by type"].get_xlabel() == "GPUs" and axes["CPUs"].get_xlabel() == "CPUs per GPU"
     assert axes["Memory"].get_xlabel() == "GiB per GPU"
     assert sum(bar.get_width() for bar in axes["GPUs by type"].patches) == 30
+    none = table("nodes", gpu="", gpus=[0, 0], cpus=[64.0, 32.0], ram_bytes=2.0**38, nodes=[1, 2])
+    assert drawn(none)["CPUs"].get_xlabel() == "CPUs of a node"
 
 
 # -- text --------------------------------------------------------------------------------------------------------------
