@@ -1,9 +1,9 @@
 """Download public data from where it is published, by the registry ``registry.csv`` beside this file.
 
 The registry says for each file: where it belongs in the data folder; which sources read it (``module``, or
-``module:Class`` where a module has several; more than one are separated by spaces); the repository, path and commit
-that it is published at; the SHA-256 and size of the published file; and its licence. No data ships with the project. A
-file that is published plain but belongs in the folder as ``.gz`` is compressed here. A path ``archive!member`` names a
+``module:Class`` where only one class of it does; several are separated by spaces); the repository, path and commit that
+it is published at; the SHA-256 and size of the published file; and its licence. No data ships with the project. A file
+that is published plain but belongs in the folder as ``.gz`` is compressed here. A path ``archive!member`` names a
 member of a tar archive (checksum and size are the member's), a path ``lfs:...`` a file in Git's large file storage.
 """
 
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hcsim.model import InputError, nearest
+from hcsim.traces._catalog import make
 
 if TYPE_CHECKING:
     import requests
@@ -69,7 +70,9 @@ class Entry:
 
     def is_of(self, name: str) -> bool:
         """Whether a source reads it: ``module`` for all classes of one, or ``module:Class``."""
-        return any(f"{source}:".lower().startswith(f"{name}:".lower()) for source in self.source.split())
+        name = name.lower()
+        labels = self.source.lower().split()
+        return name in labels or name.partition(":")[0] in labels or any(each.startswith(f"{name}:") for each in labels)
 
 
 def entries(names: Sequence[str]) -> list[Entry]:
@@ -86,6 +89,8 @@ def entries(names: Sequence[str]) -> list[Entry]:
     found: dict[str, Entry] = {}
     for name in names:
         path = name.strip("/")
+        if ":" in name:
+            make(name, {})  # there is such a class
         mine = [entry for entry in known if entry.is_of(name)] or [
             entry for entry in known if entry.file == path or entry.file.startswith(f"{path}/")
         ]

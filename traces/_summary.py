@@ -51,7 +51,7 @@ def describe(jobs: Jobs, table: Table | None = None) -> dict[str, Any]:
         table: the log that the jobs are of, for what jobs do not hold: what was left out, and how they ended.
 
     Returns:
-        Key -> a number or text; quantiles (a dictionary); or a data frame.
+        Key -> a number, text or several texts; quantiles (a dictionary); or a data frame.
     """
     gaps = np.diff(jobs.arrival_s)
     span_s = float(jobs.arrival_s[-1] - jobs.arrival_s[0]) if len(jobs) else 0.0
@@ -111,9 +111,9 @@ def describe_table(table: Table) -> dict[str, Any]:
 
 
 def _left_out(table: Table) -> dict[str, Any]:
-    said = "; ".join(f"{each.count:,} rows: {each.reason} (first: row {each.row})" for each in table.dropped)
-    notes = "; ".join(getattr(table, "notes", ()))
-    return ({"left_out": said} if said else {}) | ({"notes": notes} if notes else {})
+    left = tuple(f"{each.count:,} rows: {each.reason} (first: row {each.row})" for each in table.dropped)
+    notes = tuple(getattr(table, "notes", ()))
+    return ({"left_out": left} if left else {}) | ({"notes": notes} if notes else {})
 
 
 def _requests(frame: pd.DataFrame) -> dict[str, Any]:

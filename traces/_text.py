@@ -54,7 +54,7 @@ def text(said: Mapping[str, Any], device: str = "GPU") -> str:
     Args:
         device: what a job's gang counts.
     """
-    lines: dict[str, str] = {}
+    lines: dict[str, Sequence[str]] = {}
     spread: dict[str, dict[str, float]] = {}
     tables: list[str] = []
     for key, value in said.items():
@@ -67,9 +67,9 @@ def text(said: Mapping[str, Any], device: str = "GPU") -> str:
         elif isinstance(value, dict):
             spread |= {name: value} if value else {}
         elif value is not None and (value or key not in _UNLESS_0):
-            lines[name] = number(value, key)
+            lines[name] = value if isinstance(value, tuple) else (number(value, key),)
     wide = max(map(len, [*lines, *spread]), default=0) + 2
-    parts = ["\n".join(f"{name:<{wide}}{value}" for name, value in lines.items())]
+    parts = ["\n".join(f"{name:<{wide}}" + ("\n" + " " * wide).join(values) for name, values in lines.items())]
     if spread:
         heads = list(next(iter(spread.values())))
         rows = [[name, *(number(value[head]) for head in heads)] for name, value in spread.items()]

@@ -26,7 +26,7 @@ from hcsim.traces._figures import draw
 from hcsim.traces._measures import dispersion, gang_bins, reuse, runs, spells
 from hcsim.traces._schemas import KINDS
 from hcsim.traces._summary import describe, describe_table
-from hcsim.traces._table import JobSource, Source, Table, checked
+from hcsim.traces._table import Dropped, JobSource, Source, Table, checked
 from hcsim.traces._text import choices, number, text
 from hcsim.traces.itp import Itp
 from hcsim.traces.swf import Swf
@@ -541,6 +541,18 @@ def test_text_is_aligned_and_plain() -> None:
     assert Counter(len(line) for line in sizes.splitlines()).most_common(1)[0][1] == 4
 
 
+def test_what_was_left_out_is_a_line_each() -> None:
+    gone = (Dropped("no price", 3, 7), Dropped("no GPU", 1, 9))
+    subject = checked("submissions", {"arrival_s": pd.Series([0.0, 1.0]), "model": pd.Series(["a", "b"]),
+                                      "gpus": pd.Series([1, 1]), "batch": pd.Series([1, 1])}, "t", dropped=gone)  # fmt: skip
+    lines = text(describe_table(subject)).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("left out"))
+    assert lines[at].endswith("  3 rows: no price (first: row 7)") and lines[at + 1].endswith(
+        "  1 rows: no GPU (first: row 9)"
+    )
+    assert lines[at].index("3 rows") == lines[at + 1].index("1 rows")
+
+
 def test_numbers() -> None:
     shown = [number(x) for x in (0.0, 1.0, 0.000123456, 12.3456, 1234.5, 1e20, None, float("nan"), 7, np.int64(12345))]
     assert shown == ["0", "1", "0.000123", "12.35", "1,234", "1e+20", "-", "-", "7", "12,345"]
@@ -574,6 +586,7 @@ def test_every_source_is_described_and_drawn(name: str, cls: type[Source], share
     said = describe(subject, found) if isinstance(subject, Jobs) else describe_table(subject)
     printed = text(said, getattr(source, "device", "GPU"))
     assert re.search(rf"^rows +{len(subject):,}$", printed, re.M)
-    assert max(map(len, printed.splitlines()[1:])) < 160, "a line that no terminal holds"
+    figures, *tables = printed.split("\n\n")
+    assert max((len(line) for each in tables for line in each.splitlines()), default=0) < 140, "wider than terminals"
     axes = drawn(subject, getattr(source, "device", "GPU"))
     assert all(ax.lines or ax.patches or ax.collections or ax.images for ax in axes.values()), "an empty panel"

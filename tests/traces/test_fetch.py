@@ -281,6 +281,7 @@ def test_what_has_no_licence_needs_a_yes(server: Server, tmp_path: Path, monkeyp
 def test_what_the_command_cannot_fetch_it_says(tmp_path: Path) -> None:
     for name, text in (
         ("phily", "did you mean 'philly'"),
+        ("openb:Openbb", "known there: Openb, OpenbNodes"),
         ("dl_jobs/philly_polux/philly.csv.gz", "no such source, file or folder"),
         ("twin", "its jobs are drawn"),
         (_fetch.DERIVED, "derived from 48 price lists, not published"),
@@ -306,18 +307,13 @@ def test_a_name_means_one_sources_files_and_a_path_one_file() -> None:
     assert burstgpt.url().startswith("https://media.githubusercontent.com/media/HPMLL/BurstGPT/")
 
 
-def labels(name: str) -> list[str]:
-    """What the registry calls the classes of a module: by the module alone where it has one."""
-    return [name] if len(classes(name)) == 1 else [f"{name}:{cls.__name__}" for cls in classes(name)]
-
-
 def test_every_source_can_be_fetched_or_says_why_not() -> None:
     for name in available():
         if name in NOT_PUBLISHED:
             with pytest.raises(InputError, match=NOT_PUBLISHED[name]):
                 entries([name])
         else:
-            assert all(entries([label]) for label in labels(name))
+            assert all(entries([label]) for label in (name, *(f"{name}:{cls.__name__}" for cls in classes(name))))
 
 
 def test_what_a_source_reads_by_default_is_what_is_fetched(tmp_path: Path) -> None:
@@ -325,7 +321,7 @@ def test_what_a_source_reads_by_default_is_what_is_fetched(tmp_path: Path) -> No
     for name in available():
         if name in NOT_PUBLISHED or name == "swf":  # no file, or no default
             continue
-        for label in labels(name):
+        for label in (f"{name}:{cls.__name__}" for cls in classes(name)):
             with pytest.raises(InputError) as error:
                 make(label, {"data_dir": str(tmp_path)}).read()
             wanted = str(error.value).partition(": ")[0].removeprefix(f"{tmp_path}/")
