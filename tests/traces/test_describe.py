@@ -586,7 +586,7 @@ def test_every_source_is_described_and_drawn(name: str, cls: type[Source], share
     said = describe(subject, found) if isinstance(subject, Jobs) else describe_table(subject)
     printed = text(said, getattr(source, "device", "GPU"))
     assert re.search(rf"^rows +{len(subject):,}$", printed, re.M)
-    figures, *tables = printed.split("\n\n")
+    _, *tables = printed.split("\n\n")
     assert max((len(line) for each in tables for line in each.splitlines()), default=0) < 140, "wider than terminals"
     axes = drawn(subject, getattr(source, "device", "GPU"))
     assert all(ax.lines or ax.patches or ax.collections or ax.images for ax in axes.values()), "an empty panel"
