@@ -542,14 +542,13 @@ def test_text_is_aligned_and_plain() -> None:
 
 
 def test_what_was_left_out_is_a_line_each() -> None:
+    columns = {"arrival_s": [0.0, 1.0], "model": ["a", "b"], "gpus": [1, 1], "batch": [1, 1]}
     gone = (Dropped("no price", 3, 7), Dropped("no GPU", 1, 9))
-    subject = checked("submissions", {"arrival_s": pd.Series([0.0, 1.0]), "model": pd.Series(["a", "b"]),
-                                      "gpus": pd.Series([1, 1]), "batch": pd.Series([1, 1])}, "t", dropped=gone)  # fmt: skip
+    subject = checked("submissions", {name: pd.Series(column) for name, column in columns.items()}, "t", dropped=gone)
     lines = text(describe_table(subject)).splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("left out"))
-    assert lines[at].endswith("  3 rows: no price (first: row 7)") and lines[at + 1].endswith(
-        "  1 rows: no GPU (first: row 9)"
-    )
+    assert lines[at].endswith("  3 rows: no price (first: row 7)")
+    assert lines[at + 1].endswith("  1 rows: no GPU (first: row 9)")
     assert lines[at].index("3 rows") == lines[at + 1].index("1 rows")
 
 
