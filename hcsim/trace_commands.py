@@ -40,11 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("overrides", nargs="*", metavar="key=value")
     fit.add_argument("--quick", action="store_true", help="leave out what strategies make of it, the longest part")
     get = commands.add_parser(
-        "fetch", help="download from where it is published, checked: fetch NAME ... [--to FOLDER]"
+        "fetch", help="download from where it is published, checked: fetch NAME|PATH ... [--to FOLDER]"
     )
-    get.add_argument("names", nargs="+", metavar="NAME")
+    get.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME|PATH",
+        help="a source (all it can read), or a file or folder of the data folder",
+    )
     get.add_argument("--to", help="the data folder (default: HCSIM_DATA)")
-    get.add_argument("--mirror", help="base address instead of GitHub's")
+    get.add_argument(
+        "--mirror", metavar="URL", help="where files lie as OWNER/REPOSITORY/COMMIT/PATH, instead of GitHub"
+    )
     get.add_argument("--yes", action="store_true", help="also files whose licence is not known")
 
 
@@ -79,73 +86,70 @@ def list_sources(kind: str | None) -> int:
 
 def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
     """Figures on standard output, and the plot."""
-    from hcsim.traces._catalog import describe as figures
-    from hcsim.traces._catalog import describe_table
+    from hcsim.traces._catalog import available
+    from hcsim.traces._summary import describe as figures
+    from hcsim.traces._summary import describe_table
+    from hcsim.traces._text import choices, text
 
-    with Busy(f"reading {name}"):
-        subject, left_out = _subject(name, overrides)
-    said = figures(subject) if isinstance(subject, Jobs) else describe_table(subject)
-    if left_out:
-        said["left out"] = left_out
-    for key, value in said.items():
-        shown = "  ".join(f"{k}: {_figure(v)}" for k, v in value.items()) if isinstance(value, dict) else _figure(value)
-        print(f"{key:<20} {shown}")
     path = Path(plot) if plot else Path("runs") / "traces" / f"{name.replace(':', '_')}.png"
+    kind = path.suffix.lstrip(".") or "png"
+    if kind not in ("png", "svg", "pdf"):
+        raise InputError(f"--plot {path}: a .{kind} file cannot be drawn, expected .png, .svg or .pdf")
+    with Busy(f"reading {name}"):
+        subject, source, table = _subject(name, overrides)
+    device = getattr(source, "device", "GPU")
+    chosen = choices(source)
+    print(f"{name}: {available()[name.partition(':')[0]]}\n")
+    if chosen:
+        wide = max(map(len, chosen)) + 2
+        print(f"This is one variant; for another: hcsim traces describe {name} key=value")
+        print("\n".join(f"  {each:<{wide}}{about}".rstrip() for each, about in chosen.items()) + "\n")
+    print(text(figures(subject, table) if isinstance(subject, Jobs) else describe_table(subject), device))
     with Busy("drawing"):
-        _draw(subject, path)
-    print(f"{'plot':<20} {path}")
+        _draw(subject, path, kind, ", ".join([name, *chosen]), device)
+    print(f"\nplot  {path}")
     return 0
 
 
-def _subject(name: str, overrides: Sequence[str]) -> tuple[Any, str]:
-    """Jobs of a source that can be replayed, else its table; and what was left out."""
+def _subject(name: str, overrides: Sequence[str]) -> tuple[Any, Any, Any]:
+    """Jobs of a source that can be replayed, else its table; the source; and the jobs' table if it has one."""
     from hcsim.cli import choices, compose, part
     from hcsim.traces._catalog import make
     from hcsim.traces._table import JobSource
 
     if name in choices()["trace"]:
-        config, _ = compose([f"trace={name}", *overrides])
+        ours = ("seed", "data_dir")
+        given = [
+            each if each.startswith("trace.") or each.partition("=")[0] in ours else f"trace.{each}"
+            for each in overrides
+        ]
+        config, _ = compose([f"trace={name}", *given])
         source = part(config, "trace")
-        table = source.table() if isinstance(source, JobSource) else None
-        return source.jobs(config.seed), "" if table is None else table.told
+        return source.jobs(config.seed), source, source.table() if isinstance(source, JobSource) else None
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        given = OmegaConf.to_container(OmegaConf.from_dotlist([each.removeprefix("trace.") for each in overrides]))
+        keys = OmegaConf.to_container(OmegaConf.from_dotlist([each.removeprefix("trace.") for each in overrides]))
     except (OmegaConfBaseException, ValueError) as error:
         raise InputError(f"traces describe: {str(error).splitlines()[0]}") from None
-    assert isinstance(given, dict)
-    source = make(name, {"data_dir": os.environ.get("HCSIM_DATA", ""), **{str(k): v for k, v in given.items()}})
-    return source.table(), ""
+    assert isinstance(keys, dict)
+    source = make(name, {"data_dir": os.environ.get("HCSIM_DATA", ""), **{str(k): v for k, v in keys.items()}})
+    return source.table(), source, None
 
 
-def _draw(subject: Any, path: Path) -> None:
+def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from hcsim.experiment import write_atomically
-    from hcsim.traces._figures import draw_jobs, draw_table
+    from hcsim.traces._figures import draw
 
-    kind = path.suffix.lstrip(".") or "png"
-    if kind not in ("png", "svg", "pdf"):
-        raise InputError(f"--plot {path}: a .{kind} file cannot be drawn, expected .png, .svg or .pdf")
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
-    if isinstance(subject, Jobs):
-        draw_jobs(figure, subject)
-    else:
-        draw_table(figure, subject)
-    for ax in figure.axes:
-        ax.spines[["top", "right"]].set_visible(False)
+    draw(figure, subject, title if len(title) <= 100 else title[:99] + "…", device)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda to: figure.savefig(to, format=kind, dpi=150))
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    write_atomically(path, lambda to: figure.savefig(to, format=kind, dpi=200))
 
 
 def validate(path: Path, name: str | None) -> int:
@@ -206,7 +210,7 @@ def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:
     from hcsim.traces.fitted_requests import FittedRequests
 
     with Busy(f"reading {name}"):
-        subject, _ = _subject(name, overrides)
+        subject, _, _ = _subject(name, overrides)
     if not isinstance(subject, Jobs) and subject.kind != "requests":
         raise InputError(f"traces twin: {name} is a source of {subject.kind}, expected one of jobs or requests")
     figures = _fit.fit(subject) if isinstance(subject, Jobs) else _fit_requests.fit(subject)
@@ -257,37 +261,63 @@ def _marked(difference: float) -> str:
 
 
 def fetch(names: Sequence[str], to: str | None, mirror: str | None, yes: bool) -> int:
-    """Download what is not there yet."""
+    """Download what is not there yet; sizes and licences are said before. A file that fails does not stop the rest."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from hcsim.traces._fetch import BASE_URL, entries, there
+    from hcsim.traces._fetch import Unreachable, downloads, entries, session, there
     from hcsim.traces._fetch import fetch as get
 
-    folder = to or os.environ.get("HCSIM_DATA", "")
-    if not folder:
+    given = to or os.environ.get("HCSIM_DATA", "")
+    if not given:
         raise InputError("traces fetch: no data folder, set --to FOLDER or HCSIM_DATA")
-    wanted = [entry for entry in entries(names) if not there(entry, Path(folder))]
+    folder, asked = Path(given), entries(names)
+    wanted = [entry for entry in asked if not there(entry, folder)]
+    _told(wanted)
     unknown = [entry for entry in wanted if entry.licence == "unknown"]
+    if unknown and not yes:
+        raise InputError(
+            f"{unknown[0].file}: its publisher states no licence ({_count(len(unknown), 'such file')});"
+            " --yes fetches them for your own use"
+        )
+    failed: list[InputError] = []
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, session() as over:
+        task = progress.add_task("")
+        for group in downloads(wanted):
+            progress.reset(task, total=sum(entry.bytes_ for entry in group), description=Path(group[0].file).name)
+            try:
+                get(
+                    group,
+                    folder,
+                    mirror or "",
+                    lambda have, total: progress.update(task, completed=have, total=total or None),
+                    over,
+                )
+            except InputError as error:
+                failed.append(error)
+                if isinstance(error, Unreachable):
+                    break
+    got = sum(there(entry, folder) for entry in wanted)
+    print(f"{_count(got, 'file')} fetched into {folder}, {len(asked) - len(wanted)} were there")
+    if not failed:
+        return 0
+    for each in failed[:-1]:
+        print(f"hcsim: error: {each}", file=sys.stderr)
+    missing = f"{len(wanted) - got} of {_count(len(wanted), 'file')} missing"
+    raise InputError(f"{failed[-1]}; {missing}, the same command goes on from here")
+
+
+def _told(wanted: Sequence[Any]) -> None:
+    """How much there is to fetch, from where, under which licence."""
     for licence in sorted({entry.licence for entry in wanted}):
         mine = [entry for entry in wanted if entry.licence == licence]
         text = "no licence is stated by its publisher" if licence == "unknown" else f"licence: {licence}"
         size = sum(entry.bytes_ for entry in mine) / 1e6
-        print(f"{len(mine)} files, {size:,.1f} MB, {text} ({', '.join(sorted({e.repository for e in mine}))})")
-    if unknown and not yes:
-        raise InputError(
-            f"{unknown[0].file}: its publisher states no licence ({len(unknown)} such files);"
-            " --yes fetches them for your own use"
-        )
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        for entry in wanted:
-            task = progress.add_task(entry.file, total=entry.bytes_)
+        origins = ", ".join(sorted({entry.repository for entry in mine}))
+        print(f"{_count(len(mine), 'file')}, {size:,.1f} MB, {text} ({origins})")
 
-            def told(have: int, total: int, task: TaskID = task) -> None:
-                progress.update(task, completed=have, total=total or None)
 
-            get(entry, Path(folder), mirror or BASE_URL, told)
-    print(f"{len(wanted)} files fetched into {folder}, {len(entries(names)) - len(wanted)} were there")
-    return 0
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What traces there are, and what one looks like in figures."""
+"""What traces there are."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hcsim.model import InputError, Jobs, nearest
+from hcsim.model import InputError, nearest
 from hcsim.parts import checked as parts_checked
 from hcsim.traces._files import Defective
-from hcsim.traces._table import JobSource, Source, Table
+from hcsim.traces._table import JobSource, Source
 
 
 @cache
@@ -92,73 +90,6 @@ def recognised(path: Path) -> tuple[str, Source]:
     if best is None:
         raise InputError(f"{path}: no source reads it; name one with --as, or see hcsim traces list")
     return best[1], best[2]
-
-
-def describe(jobs: Jobs) -> dict[str, Any]:
-    """Figures of jobs: rows, span, offered load in GPUs, gang sizes, quantiles, tenants, duplicates.
-
-    ``index_of_dispersion`` is variance over mean of hourly submissions (1 for a Poisson process).
-    """
-    gaps = np.diff(jobs.arrival_s)
-    span_s = float(jobs.arrival_s[-1] - jobs.arrival_s[0]) if len(jobs) else 0.0
-    gpus = jobs.gpus * jobs.gpu_milli / 1000.0
-    hourly = np.bincount((jobs.arrival_s // 3600.0).astype(int)) if len(jobs) else np.zeros(1)
-    sizes, counts = np.unique(gpus, return_counts=True)
-    same = np.unique(np.column_stack([jobs.arrival_s, jobs.duration_s, gpus, jobs.tenant]), axis=0)
-    return {
-        "source": jobs.source,
-        "rows": len(jobs),
-        "span_days": span_s / 86400.0,
-        "gpu_hours": float((gpus * jobs.duration_s).sum() / 3600.0),
-        "load_gpus": float((gpus * jobs.duration_s).sum() / span_s) if span_s else None,
-        "tenants": len(np.unique(jobs.tenant)),
-        "duplicates": len(jobs) - len(same),
-        "longest_gap_h": float(gaps.max() / 3600.0) if len(gaps) else None,
-        "index_of_dispersion": float(hourly.var() / hourly.mean()) if hourly.sum() else None,
-        "duration_s": _quantiles(jobs.duration_s),
-        "interarrival_s": _quantiles(gaps),
-        "gang_sizes": {f"{size:g}": int(count) for size, count in zip(sizes, counts, strict=True)},
-        "residency_share": float((jobs.residency >= 0).mean()),
-        "dataset_share": float((jobs.dataset_site >= 0).mean()),
-        "deadline_share": float(np.isfinite(jobs.deadline_s).mean()),
-    }
-
-
-def describe_table(table: Table) -> dict[str, Any]:
-    """Figures of a table of any kind: rows, what was left out, span, and per column quantiles or distinct values."""
-    frame = table.frame
-    out: dict[str, Any] = {"file": table.source, "kind": table.kind, "rows": len(frame)}
-    if table.told:
-        out["left out"] = table.told
-    for time in ("time_s", "arrival_s", "start_s"):
-        if time in frame and frame[time].notna().any():
-            out["span_days"] = float(frame[time].max() - frame[time].min()) / 86400.0
-            break
-    lists = [name for name in frame if str(frame[name].dtype).startswith("list")]
-    out["duplicates"] = int(frame.drop(columns=lists).drop_duplicates().shape[0] - len(frame)) * -1
-    for name in frame:
-        column = frame[name]
-        if name in lists:
-            continue
-        if str(column.dtype) in ("float64", "int64") and name != "id":
-            out[str(name)] = _quantiles(column.dropna().to_numpy(dtype=np.float64))
-            if column.isna().any():
-                out[f"{name} missing"] = int(column.isna().sum())
-        elif name != "id":
-            counts = column.value_counts()
-            shown = {str(key): int(count) for key, count in counts.head(8).items()}
-            out[str(name)] = {"distinct": len(counts)} | shown
-    return out
-
-
-def _quantiles(x: Any) -> dict[str, float]:
-    if not len(x):
-        return {}
-    return (
-        {"least": float(np.min(x))}
-        | {f"p{q:g}": float(np.percentile(x, q)) for q in (1, 10, 50, 90, 99)}
-        | {"most": float(np.max(x))}
-    )
 
 
 def is_jobs(source: object) -> bool:

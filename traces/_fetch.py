@@ -1,9 +1,10 @@
 """Download public data from where it is published, by the registry ``registry.csv`` beside this file.
 
-The registry says for each file: where it belongs in the data folder, the repository, path and commit it is published
-at, the SHA-256 and size of the published file, and its licence. No data ships with the project. A file that is
-published plain but belongs in the folder as ``.gz`` is compressed here; a path ``archive!member`` names a member of a
-tar archive.
+The registry says for each file: where it belongs in the data folder; which sources read it (``module``, or
+``module:Class`` where only one class of it does; several are separated by spaces); the repository, path and commit that
+it is published at; the SHA-256 and size of the published file; and its licence. No data ships with the project. A file
+that is published plain but belongs in the folder as ``.gz`` is compressed here. A path ``archive!member`` names a
+member of a tar archive (checksum and size are the member's), a path ``lfs:...`` a file in Git's large file storage.
 """
 
 from __future__ import annotations
@@ -14,16 +15,35 @@ import hashlib
 import io
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hcsim.model import InputError, nearest
+from hcsim.traces._catalog import make
+
+if TYPE_CHECKING:
+    import requests
 
 REGISTRY = Path(__file__).parent / "registry.csv"
 BASE_URL = "https://raw.githubusercontent.com"
+LFS_URL = "https://media.githubusercontent.com/media"
+DERIVED = "prices/gcp_pricing_yml/derived_gpu_prices_monthly.csv.gz"
+#: What can be asked for but not downloaded, and why.
+NOT_PUBLISHED = {
+    "twin": "its jobs are drawn, there is no file to fetch",
+    "fitted": "its tables ship with the project, there is no file to fetch",
+    "fitted_requests": "its tables ship with the project, there is no file to fetch",
+    "gcp_pricing": "its file is derived, not published; 'hcsim traces fetch gcp_pricing_yml' gets five of the lists",
+    DERIVED: "derived from 48 price lists, not published; 'hcsim traces fetch gcp_pricing_yml' gets five of the lists",
+}
+
+
+class Unreachable(InputError):
+    """The server could not be reached at all: other files of it cannot be had either."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,7 @@ class Entry:
     """One file of the registry. ``bytes_`` and ``sha256`` are of the published file (of the member, in an archive)."""
 
     file: str
+    source: str
     repository: str
     path: str
     commit: str
@@ -38,27 +59,55 @@ class Entry:
     bytes_: int
     licence: str
 
-    def url(self, base: str = BASE_URL) -> str:
-        """Where it is published."""
-        return f"{base}/{self.repository}/{self.commit}/{quote(self.path.partition('!')[0])}"
+    @property
+    def member(self) -> str:
+        """Its name within its archive; empty when it is published by itself."""
+        return self.path.partition("!")[2]
+
+    def url(self, base: str = "") -> str:
+        """Where it, or its archive, is published; below ``base`` instead when that is given."""
+        path = self.path.partition("!")[0]
+        home = LFS_URL if path.startswith("lfs:") else BASE_URL
+        return f"{base or home}/{self.repository}/{self.commit}/{quote(path.removeprefix('lfs:'))}"
+
+    def is_of(self, name: str) -> bool:
+        """Whether a source reads it: ``module`` for all classes of one, or ``module:Class``."""
+        name = name.lower()
+        labels = self.source.lower().split()
+        return name in labels or name.partition(":")[0] in labels or any(each.startswith(f"{name}:") for each in labels)
 
 
 def entries(names: Sequence[str]) -> list[Entry]:
-    """The registry's files whose place in the data folder has one of these names in it (a folder, a file, a part).
+    """The registry's files that these names mean, each once.
+
+    Args:
+        names: sources (``philly``, ``openb:OpenbNodes``; all that they can read), files or folders of the data folder.
 
     Raises:
-        InputError: no file has.
+        InputError: a name is none of these, or names what is not published.
     """
     with REGISTRY.open(newline="") as file:
         known = [Entry(bytes_=int(row.pop("bytes")), **row) for row in csv.DictReader(file)]
-    found: list[Entry] = []
+    found: dict[str, Entry] = {}
     for name in names:
-        mine = [entry for entry in known if name.lower().replace("-", "_") in entry.file.lower().replace("-", "_")]
+        path = name.strip("/")
+        if ":" in name:
+            make(name, {})  # there is such a class
+        mine = [entry for entry in known if entry.is_of(name)] or [
+            entry for entry in known if entry.file == path or entry.file.startswith(f"{path}/")
+        ]
         if not mine:
-            folders = sorted({part for entry in known for part in entry.file.split("/")[:2]})
-            raise InputError(f"traces fetch: no published file of '{name}' is known; {nearest(name, folders)}")
-        found += [entry for entry in mine if entry not in found]
-    return found
+            raise InputError(f"traces fetch: {name}: {_unknown(path, known)}")
+        found |= {entry.file: entry for entry in mine}
+    return list(found.values())
+
+
+def _unknown(name: str, known: Sequence[Entry]) -> str:
+    if name in NOT_PUBLISHED:
+        return NOT_PUBLISHED[name]
+    folders = {entry.file.rsplit("/", n)[0] for entry in known for n in range(entry.file.count("/") + 1)}
+    sources = {source for entry in known for label in entry.source.split() for source in (label, label.split(":")[0])}
+    return f"no such source, file or folder of published data; {nearest(name, sorted(sources | folders))}"
 
 
 def there(entry: Entry, folder: Path) -> bool:
@@ -77,69 +126,123 @@ def there(entry: Entry, folder: Path) -> bool:
         return False
 
 
-def fetch(entry: Entry, folder: Path, base: str = BASE_URL, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Download one file, check it and put it in its place. An earlier part of it is gone on with.
+def downloads(wanted: Sequence[Entry]) -> list[list[Entry]]:
+    """The files in groups that one download gives: members of the same archive together, any other by itself."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in wanted:
+        groups.setdefault(entry.url(), []).append(entry)
+    return list(groups.values())
+
+
+def session() -> requests.Session:
+    """Connections that are kept, and tried three times where the server is busy or does not answer."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    made = requests.Session()
+    again = Retry(
+        total=3,
+        backoff_factor=0.3,
+        status_forcelist=(429, 500, 502, 503, 504),
+        raise_on_status=False,
+        respect_retry_after_header=False,
+    )
+    for scheme in ("https://", "http://"):
+        made.mount(scheme, HTTPAdapter(max_retries=again))
+    # compressed on the way, bytes would be counted and resumed wrongly
+    made.headers["Accept-Encoding"] = "identity"
+    return made
+
+
+def fetch(
+    group: Sequence[Entry],
+    folder: Path,
+    base: str = "",
+    progress: Callable[[int, int], None] | None = None,
+    over: requests.Session | None = None,
+) -> None:
+    """Download what one address gives, check it, and put it in its place. An earlier part of it is gone on with.
 
     Args:
+        group: one file, or members of one archive, as :func:`downloads` groups them.
+        folder: the data folder.
+        base: address of a mirror.
         progress: called with (bytes so far, bytes in all or 0).
+        over: the connections to use, of :func:`session`.
 
     Raises:
-        InputError: it cannot be had, or is not what was published; nothing is left at its place then.
+        Unreachable: there is no server, or no network.
+        InputError: it cannot be had, or is not what was published. Nothing is left at its place then; of an archive,
+            members that are as published have been put in theirs.
     """
     import pooch
 
-    target = folder / entry.file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    member = entry.path.partition("!")[2]
-    part = target.with_name(target.name + ".part")
-    whole = target.with_name(target.name + ".whole")
-    known = None if member else f"sha256:{entry.sha256}"
+    first, url = group[0], group[0].url(base)
+    home = (folder / first.file).parent
+    home.mkdir(parents=True, exist_ok=True)
+    name = Path(url).name if first.member else Path(first.file).name
+    part, whole = home / f"{name}.part", home / f"{name}.whole"
+    known = None if first.member else f"sha256:{first.sha256}"
     pooch.get_logger().setLevel("ERROR")
-    try:
-        pooch.retrieve(
-            entry.url(base),
-            known,
-            fname=whole.name,
-            path=whole.parent,
-            downloader=_Resuming(part, progress),
-        )
-        raw = whole.read_bytes()
-        if member:
-            raw = _member(raw, member)
-            if hashlib.sha256(raw).hexdigest() != entry.sha256:
-                raise InputError(f"{entry.url(base)}: {member} is not what was published (its SHA-256 differs)")
-        if target.name.endswith(".gz") and raw[:2] != b"\x1f\x8b":
-            raw = gzip.compress(raw, mtime=0)
-        whole.write_bytes(raw)
-        os.replace(whole, target)
-    except InputError:
-        raise
-    except ValueError:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{entry.url(base)}: is not what was published (its SHA-256 differs)") from None
-    finally:
-        whole.unlink(missing_ok=True)
-    return target
+    loader = _Resuming(part, progress, over or session())
+    while True:
+        resumed = part.exists()
+        try:
+            pooch.retrieve(url, known, fname=whole.name, path=home, downloader=loader)
+            published = whole.read_bytes()
+            contents = _members(published, group) if first.member else {first.file: published}
+            break
+        except InputError:
+            raise
+        except ValueError as error:
+            if not resumed:  # else the earlier part was of something else: once more, from the beginning
+                why = str(error) if first.member else "its SHA-256 differs"
+                raise InputError(f"{url}: is not what was published ({why})") from None
+        finally:
+            whole.unlink(missing_ok=True)
+    for entry in group:
+        if entry.file in contents:
+            _put(folder / entry.file, contents[entry.file])
+    wrong = [entry.member for entry in group if entry.file not in contents]
+    if wrong:
+        raise InputError(f"{url}: {', '.join(wrong)}: not in it as published (its SHA-256 differs, or it is missing)")
 
 
-def _member(raw: bytes, name: str) -> bytes:
+def _members(raw: bytes, group: Sequence[Entry]) -> dict[str, bytes]:
+    """Place -> content of the members that are as published; ValueError for what is no archive."""
+    found = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
             for item in archive.getmembers():
-                if item.name == name or item.name.endswith("/" + name):
-                    file = archive.extractfile(item)
-                    if file is not None:
-                        return file.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"archive of {name}: cannot be read ({error})") from None
-    raise InputError(f"archive of {name}: no such member")
+                for entry in group:
+                    if item.isfile() and f"/{item.name}".endswith(f"/{entry.member}"):
+                        content = archive.extractfile(item).read()  # type: ignore[union-attr]  # it is a file
+                        if hashlib.sha256(content).hexdigest() == entry.sha256:
+                            found[entry.file] = content
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"it cannot be unpacked: {error}") from None
+    return found
+
+
+def _put(target: Path, raw: bytes) -> None:
+    """Write a file whole, compressed where it belongs compressed."""
+    if target.name.endswith(".gz") and raw[:2] != b"\x1f\x8b":
+        raw = gzip.compress(raw, mtime=0)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    try:
+        partial.write_bytes(raw)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class _Resuming:
     """A downloader for Pooch that goes on where an earlier try stopped."""
 
-    def __init__(self, part: Path, progress: Callable[[int, int], None] | None) -> None:
-        self._part, self._progress = part, progress
+    def __init__(self, part: Path, progress: Callable[[int, int], None] | None, over: requests.Session) -> None:
+        self._part, self._progress, self._session = part, progress, over
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> bool | None:
         import requests
@@ -147,28 +250,32 @@ class _Resuming:
         have = self._part.stat().st_size if self._part.exists() else 0
         headers = {"Range": f"bytes={have}-"} if have else {}
         try:
-            with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
-                if answer.status_code == 416:  # nothing is left to get
-                    os.replace(self._part, output_file)
-                    return None
-                if answer.status_code >= 400:
-                    raise InputError(f"{url}: the server says {answer.status_code} {answer.reason}")
-                if answer.status_code != 206:
-                    have = 0  # the server starts anew
-                length = int(answer.headers.get("content-length") or 0)
-                total = have + length
+            answer = self._session.get(url, headers=headers, stream=True, timeout=(10, 30))
+        except requests.ConnectionError as error:
+            raise Unreachable(f"{url}: the server cannot be reached ({_short(error)})") from None
+        except requests.RequestException as error:
+            raise InputError(f"{url}: cannot be had ({_short(error)})") from None
+        with answer:
+            if answer.status_code == 416:  # nothing is left to get
+                os.replace(self._part, output_file)
+                return None
+            if answer.status_code >= 400:
+                raise InputError(f"{url}: the server says {answer.status_code} {answer.reason}")
+            if answer.status_code != 206:
+                have = 0  # the server starts anew
+            length = int(answer.headers.get("content-length") or 0)
+            total = have + length if length else 0
+            try:
                 with self._part.open("ab" if have else "wb") as file:
                     for chunk in answer.iter_content(1 << 16):
                         file.write(chunk)
                         have += len(chunk)
                         if self._progress:
                             self._progress(have, total)
-        except requests.RequestException as error:
-            raise InputError(
-                f"{url}: cannot be had ({_short(error)}); the same command goes on with what has come"
-            ) from None
-        if length and have < total:
-            raise InputError(f"{url}: ended after {have:,} of {total:,} bytes; the same command goes on there")
+            except requests.RequestException as error:
+                raise InputError(f"{url}: broke off after {have:,} bytes ({_short(error)})") from None
+        if have < total:
+            raise InputError(f"{url}: broke off after {have:,} of {total:,} bytes")
         os.replace(self._part, output_file)
         return None
 

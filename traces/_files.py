@@ -1,4 +1,4 @@
-"""Files as they are published, to columns: plain, gzip or xz; every defect named by file, row and column."""
+"""Files as they are published, to columns: plain, gzip, xz or zstd; every defect named by file, row and column."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def stem(path: Path | str) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes, decompressed when its first bytes say gzip or xz, whatever its name.
+    """A file's bytes, decompressed when its first bytes say gzip, xz or zstd, whatever its name.
 
     Raises:
         InputError: it cannot be read, is empty, or is cut short.
@@ -88,6 +88,8 @@ def read_bytes(path: Path) -> bytes:
             raw = gzip.decompress(raw)
         elif raw[:6] == b"\xfd7zXZ\x00":
             raw = lzma.decompress(raw)
+        elif raw[:4] == b"\x28\xb5\x2f\xfd":
+            raw = pa.CompressedInputStream(pa.BufferReader(raw), "zstd").read()
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: cannot be read ({why(error)})") from None
     if not raw[:256].strip() and not raw.strip():

@@ -197,6 +197,11 @@ class JobSource(Source):
         object.__setattr__(self, "attributes", over(NOTHING_ADDED, self.attributes))
         object.__setattr__(self, "steps", steps(self.steps))
 
+    @property
+    def device(self) -> str:
+        """What a job's gang counts: GPUs, or what a log without them has."""
+        return "GPU"
+
     def jobs(self, seed: int) -> Jobs:
         """The jobs. ``seed`` draws the attributes; the log's own columns do not depend on it.
 

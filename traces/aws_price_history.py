@@ -28,7 +28,7 @@ class AwsPriceHistory(Source):
 
     def read(self) -> Table:
         """The changes in the file's order; the instance's GPUs are from its type's name."""
-        path = self.file("spot/aws_spot_price_history/05.tsv.gz")
+        path = self.file("spot/aws_spot_price_history/05.tsv.zst")
         text = ("place", "instance", "product", "time")
         kinds = dict.fromkeys(text, pa.string()) | {"usd_per_h": pa.float64()}
         table = read_csv(path, kinds, delimiter="\t", names=("place", "instance", "product", "usd_per_h", "time"))

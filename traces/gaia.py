@@ -31,6 +31,11 @@ class Gaia(JobSource):
 
     sample: str = "pai"
 
+    @property
+    def device(self) -> str:
+        """The samples count CPUs."""
+        return "CPU"
+
     def read(self) -> Table:
         """The jobs in the file's order."""
         if self.sample not in SAMPLES:

@@ -32,6 +32,11 @@ class Swf(JobSource):
     processors_per_gpu: int = 1
     on_unknown: str = "drop"
 
+    @property
+    def device(self) -> str:
+        """Processors, unless several of them count as a GPU."""
+        return "processor" if self.processors_per_gpu == 1 else "GPU"
+
     def read(self) -> Table:
         """The jobs in the file's order."""
         if not self.path:

@@ -344,7 +344,11 @@ RULES = [
     Rule(r"prices/gpu_offerings_2026/offerings\.json", "gpu_offerings:GpuOfferings"),
     # spot
     Rule(r"spot/aws_spot_advisor/spot-advisor-data\.json", "spot_advisor:SpotAdvisor", total=advice, dropped=10_361),
-    Rule(r"spot/aws_spot_price_history/05\.tsv\.gz", "aws_price_history:AwsPriceHistory", dropped=33_362 - 9_281),
+    Rule(
+        r"(?P<path>spot/aws_spot_price_history/05\.tsv\.(gz|zst))",
+        "aws_price_history:AwsPriceHistory",
+        dropped=33_362 - 9_281,
+    ),
     Rule(r"spot/bamboo/(?P<trace>p3|g4dn)-trace\.csv", "bamboo:Bamboo"),
     Rule(r"spot/bamboo/gcloud/v100x1-east1c\.txt", "bamboo:Bamboo", {"trace": "gcp-v100"}, dropped=24),
     Rule(r"spot/bamboo/gcloud/a100x1-east1b\.txt", "bamboo:Bamboo", {"trace": "gcp-a100"}),
@@ -376,7 +380,6 @@ NOT_DATA = {
     r"prices/gcp_pricing_yml/tools/acceleratortypezone\.csv": "which zones had which accelerators to attach; no prices",
     r"dl_jobs/alibaba_pai_2020/pai_\w+\.header": "the names of the columns of files without a header; documentation",
     r"failures/titan_gpu/titan\.service\.txt": "which of Titan's nodes are service nodes, which have no GPU",
-    r"spot/aws_spot_price_history/05\.tsv\.zst": "the same bytes as 05.tsv.gz, compressed with zstd",
 }
 #: Read along with the files that they describe; tests of their sources hold that.
 BESIDE = {

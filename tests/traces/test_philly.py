@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from hcsim import InputError
-from hcsim.traces._catalog import available, describe
+from hcsim.traces._catalog import available
+from hcsim.traces._summary import describe
 from hcsim.traces.philly import FILE, Philly
 
 HEAD = "timestamp,duration,num_gpus,gpu_time,cluster\n"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hcsim import InputError
 from hcsim.model import JOB_COLUMNS
-from hcsim.traces._catalog import describe
+from hcsim.traces._summary import describe
 from hcsim.traces.philly import Philly
 from hcsim.traces.twin import Twin
 
