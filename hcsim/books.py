@@ -6,11 +6,14 @@ from array import array
 from bisect import insort
 from collections.abc import Callable
 from enum import IntEnum
+from math import nan
 from typing import TYPE_CHECKING
 
 from hcsim.actions import Allocation
+from hcsim.budgets import Budgets
 from hcsim.capacity import POPCOUNT, Capacity
-from hcsim.constraints import Demands, Rule, demands
+from hcsim.constraints import Demands, Rule, dataset_homes, demands
+from hcsim.egress import Egress
 from hcsim.model import Fleet, InputError, Jobs
 from hcsim.perf import Perf
 from hcsim.queue import WAITING, KeyedQueue, Queue
@@ -57,7 +60,12 @@ class Books:
         self._static = self.demands.rules
         self.capacity = Capacity(fleet, self.demands)
         self.pool_speed = perf.of_pools(fleet)
-        self.price_usd = [p.usd_per_gpu_h for p in fleet.pools]
+        self.price_usd = [p.first_usd for p in fleet.pools]
+        self.carbon = [nan] * len(fleet.sites)  # g CO2 per kWh
+        self.egress = Egress(fleet)
+        self.notices: dict[int, float] = {}  # node -> when it will be reclaimed
+        self.links_down: set[int] = set()
+        self.budgets = Budgets(fleet, self.capacity, self.price_usd) if fleet.budgets else None
         self.node_state = bytearray(NodeState.OFF if fleet.pools[p].elastic else NodeState.UP for p in fleet.node_pool)
         # what is known of each job
         self.id = jobs.id.data
@@ -71,7 +79,11 @@ class Books:
         self.deadline_s = jobs.deadline_s.data
         self.dataset_bytes = jobs.dataset_bytes.data
         self.dataset_site = jobs.dataset_site.data
-        self.dataset_sites = jobs.dataset_sites
+        self.dataset = jobs.dataset.data
+        self.homes = [dataset_homes(names, fleet) for names in jobs.dataset_sites]
+        self.copies: set[tuple[int, int]] = set()  # (dataset, site) of copies beside the homes
+        self.checkpoint_bytes = jobs.checkpoint_bytes.data
+        self.saved_at: dict[int, int] = {}  # job -> site of its last checkpoint
         self.estimate_s = estimate_s
         # what has become of it
         self.arrived = 0  # jobs 0 to arrived - 1 are there
@@ -126,6 +138,18 @@ class Books:
         """Reference seconds of work that a job does per second there."""
         p = self.capacity.pool_of[allocation[0][0]]
         return self.perf.rate(self.pool_speed[p], self.gpus[job], self.capacity.size[p], allocation)
+
+    def dataset_of(self, job: int) -> int:
+        """The number of a job's dataset: that of its column, or one of its own."""
+        return self.dataset[job] if self.dataset[job] >= 0 else -1 - job
+
+    def source(self, job: int, site: int) -> int:
+        """The site that a job's dataset would be carried from: ``site`` itself when it is there, -1 when there is none
+        or no way."""
+        if self.dataset_site[job] < 0 or (self.dataset_of(job), site) in self.copies:
+            return site
+        homes = self.homes[self.dataset_site[job]]
+        return site if site in homes else self.fleet.nearest_home(homes, site)
 
     def close_unused(self, allocation: Allocation) -> None:
         """Rented nodes that were opened for a claim that does not stand are spare again."""

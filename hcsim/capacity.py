@@ -49,9 +49,11 @@ class Capacity:
             list(range(self.first[p], self.first[p + 1])) if pools[p].elastic else [] for p in range(len(pools))
         ]
         self.full = [0 if p.elastic else p.nodes for p in pools]
-        self.quota = [fleet.sites[s].quota_gpus for s in fleet.pool_site]
-        self.site_of_pool = fleet.pool_site
-        self.rented = [0] * len(fleet.sites)  # GPUs of rented nodes that are on, per site
+        self.quotas = fleet.pool_quotas
+        self.left = [limit.gpus for limit in fleet.limits]  # GPUs that may still be rented, per quota
+        self.on = [0] * len(pools)  # nodes of rented pools that are on, boot, or are claimed and will
+        self.stock = [inf] * len(pools)  # how many of them can be had
+        self.barred = [False] * len(pools)  # pools whose budget is spent
         self.shared: list[dict[tuple[int, int], int]] = [{} for _ in pools]  # (node, gpu) -> free milli-GPU
         self.track_host = any(demands.cpus) or any(demands.ram_bytes)  # free CPUs and RAM are kept only if anyone asks
         self.cpus = [pools[p].cpus_per_node or inf for p in self.pool_of] if self.track_host else []
@@ -133,7 +135,7 @@ class Capacity:
         return found if len(found) == count else []
 
     def next_spare(self, p: int) -> int:
-        """An off node of pool ``p`` that could be rented within the site's quota; -1 when there is none."""
+        """An off node of pool ``p`` that could be rented within quotas, stock and budgets; -1 when there is none."""
         spare, off = self.spare[p], self.off
         while spare and not off[spare[0]]:
             heappop(spare)
@@ -141,12 +143,14 @@ class Capacity:
 
     def spare_allowed(self, p: int) -> int:
         """How many more nodes of pool ``p`` may be rented."""
-        if not self.spare[p]:
+        spare = len(self.spare[p])
+        if not spare or self.barred[p]:
             return 0
-        quota = self.quota[p]
-        if quota is None:
-            return len(self.spare[p])
-        return min(len(self.spare[p]), (quota - self.rented[self.site_of_pool[p]]) // self.size[p])
+        if self.stock[p] != inf:
+            spare = min(spare, max(int(self.stock[p]) - self.on[p], 0))
+        for i in self.quotas[p]:
+            spare = min(spare, self.left[i] // self.size[p])
+        return spare
 
     def lowest(self, node: int, g: int) -> int:
         """Mask of the ``g`` lowest claimable GPUs of a node (0: too few); a spare node has them all."""
@@ -269,7 +273,9 @@ class Capacity:
         else:
             self.spare[p].remove(node)
             self.spare[p].sort()
-        self.rented[self.site_of_pool[p]] += self.size[p]
+        self.on[p] += 1
+        for i in self.quotas[p]:
+            self.left[i] -= self.size[p]
         self._rise(p, node)
 
     def close(self, node: int, *, spare: bool) -> None:
@@ -284,10 +290,12 @@ class Capacity:
         if spare and not self.off[node]:
             self.off[node] = 1
             heappush(self.spare[p], node)
-            self.rented[self.site_of_pool[p]] -= self.size[p]
-            for other in range(len(self.size)):  # quota may have been what kept a sibling pool shut
-                if self.site_of_pool[other] == self.site_of_pool[p] and self.openers[other]:
-                    self._reopen(other, 16)
+            self.on[p] -= 1
+            for i in self.quotas[p]:
+                self.left[i] += self.size[p]
+            for other in range(len(self.size)):  # a quota may have been what kept another pool shut
+                if other == p or set(self.quotas[other]) & set(self.quotas[p]):
+                    self.reopen(other)
 
     def restore(self, node: int) -> None:
         """A repaired node can be claimed again."""
@@ -300,6 +308,11 @@ class Capacity:
         self.closed.setdefault(scope, set()).add(demand_class)
         for p in scope:
             self.openers[p][scope, demand_class] = min(need, self.size[p])
+
+    def reopen(self, p: int) -> None:
+        """More nodes of a pool may be rented than before: what was shut is looked at again."""
+        if self.openers[p]:
+            self._reopen(p, 16)
 
     def _reopen(self, p: int, free: int) -> None:
         openers = self.openers[p]

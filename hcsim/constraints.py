@@ -29,6 +29,7 @@ class Rule(IntEnum):
     CAPACITY = 7  # GPUs that are taken, off or down
     QUOTA = 8  # the site's quota of rented GPUs, now or in all
     STATUS = 9  # the job or node is not in a state in which this can be done
+    BUDGET = 10  # what rented nodes may cost in this period has been spent
 
 
 _CLASS_COLUMNS = ("gpus", "gpu_milli", "gpu_memory_bytes", "cpus", "ram_bytes", "gpu_type", "residency")
@@ -93,7 +94,7 @@ def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -
     count = np.array([p.nodes for p in pools])
     cpus = np.array([p.cpus_per_node or np.inf for p in pools])
     ram = np.array([p.ram_bytes_per_node or np.inf for p in pools])
-    homes = [dataset_site(name, fleet) for name in jobs.dataset_sites]
+    homes = [dataset_homes(name, fleet) for name in jobs.dataset_sites]
     rules = np.zeros((len(want["gpus"]), len(pools)), np.uint8)
 
     def bar(rule: Rule, failed: npt.NDArray[np.bool_]) -> None:
@@ -101,7 +102,10 @@ def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -
 
     by_type = np.array([[p.gpu not in names for p in pools] for names in [*types, {p.gpu for p in pools}]])
     by_data = np.array(
-        [[s != home and (home, s) not in fleet.links_by_sites for s in fleet.pool_site] for home in homes]
+        [
+            [s not in mine and not any((home, s) in fleet.links_by_sites for home in mine) for s in fleet.pool_site]
+            for mine in homes
+        ]
         + [[False] * len(pools)]
     )
     gpus = want["gpus"][:, None]
@@ -112,8 +116,8 @@ def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -
     bar(Rule.HOST, (want["cpus"][:, None] > cpus * nodes_needed) | (want["ram_bytes"][:, None] > ram * nodes_needed))
     bar(Rule.GANG, nodes_needed > count)
     bar(Rule.DATA, by_data[want["dataset_site"]])
-    quota = [fleet.sites[s].quota_gpus if p.elastic else None for s, p in zip(fleet.pool_site, pools, strict=True)]
-    bar(Rule.QUOTA, nodes_needed * per_node > np.array([np.inf if q is None else q for q in quota]))
+    most = [min((fleet.limits[i].gpus for i in mine), default=np.inf) for mine in fleet.pool_quotas]
+    bar(Rule.QUOTA, nodes_needed * per_node > np.array(most, np.float64))
     return rules
 
 
@@ -125,15 +129,16 @@ def _abroad(jobs: Jobs, fleet: Fleet) -> npt.NDArray[np.uint8]:
     return np.array([*outside, [False] * len(fleet.sites)], np.uint8)
 
 
-def dataset_site(name: str, fleet: Fleet) -> int:
-    """The number of the site that a dataset lives at.
+def dataset_homes(names: str, fleet: Fleet) -> tuple[int, ...]:
+    """The numbers of the sites that a dataset lives at, which are named with ``|`` between them.
 
     Raises:
-        InputError: the fleet has no such site.
+        InputError: the fleet lacks one of them.
     """
-    if name not in fleet.site_names:
-        raise InputError(
-            f"dataset site '{name}' is not a site of fleet '{fleet.name}'; {nearest(name, fleet.site_names)};"
-            " trace.attributes.dataset_share=0 leaves datasets out"
-        )
-    return fleet.site_names.index(name)
+    for name in names.split("|"):
+        if name not in fleet.site_names:
+            raise InputError(
+                f"dataset site '{name}' is not a site of fleet '{fleet.name}'; {nearest(name, fleet.site_names)};"
+                " trace.attributes.dataset_share=0 leaves datasets out"
+            )
+    return tuple(fleet.site_names.index(name) for name in names.split("|"))

@@ -434,6 +434,14 @@ class Fleet:
         number = {name: i for i, name in enumerate(self.site_names)}
         return {(number[k.source], number[k.target]): k for k in self.links}
 
+    def nearest_home(self, homes: Sequence[int], site: int) -> int:
+        """Of a dataset's homes the one to carry it from: the cheapest by its first tier, then the fastest; -1: none."""
+        ways = [home for home in homes if (home, site) in self.links_by_sites]
+        if not ways:
+            return -1
+        links, tariffs = self.links_by_sites, self.tariff_of
+        return min(ways, key=lambda h: (tariffs[h, site].tiers[0][1], -links[h, site].bytes_per_s, h))
+
     @cached_property
     def tariff_of(self) -> dict[tuple[int, int], Tariff]:
         """(source, target) as site numbers -> what its egress costs; a flat price is a tariff of its own."""

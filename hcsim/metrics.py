@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.events import Kind
+from hcsim.events import KINDS, Kind
 from hcsim.ledger import HOUR_S, Ledger, bill
 from hcsim.model import Fleet, Jobs
 
@@ -383,7 +383,7 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
     rho = finish_time_fairness(table, jobs, fleet)
     due = np.isfinite(jobs.deadline_s)
     up = sum(use[k] for k in ("busy", "starting", "draining", "idle"))
-    count = np.bincount(rows["kind"], minlength=64)
+    count = np.bincount(rows["kind"], minlength=KINDS)
 
     def mean(x: Floats) -> float | None:
         return float(x.mean()) if len(x) else None

@@ -34,9 +34,11 @@ JOB_COLUMNS: dict[str, tuple[type, float]] = {
     "residency": (np.int32, -1),
     "dataset_site": (np.int32, -1),
     "dataset_bytes": (np.float64, 0.0),
+    "dataset": (np.int32, -1),
     "checkpoint_bytes": (np.float64, 0.0),
     "checkpoint_interval_s": (np.float64, math.inf),
     "checkpoint_s": (np.float64, 0.0),
+    "checkpoint_stall_s": (np.float64, 0.0),
     "restart_s": (np.float64, 0.0),
     "deadline_s": (np.float64, math.inf),
     "priority": (np.int32, 0),
@@ -54,10 +56,12 @@ class Jobs:
     ``gpus``; it is the world's secret, and no strategy sees it. A gang of ``gpus`` devices starts at once or not at
     all; ``gpu_milli`` below 1000 asks for a share of one GPU. ``tenant``, ``gpu_type``, ``residency`` and
     ``dataset_site`` are codes into the name tables below; -1 means no restriction (or no dataset). A ``gpu_type``
-    entry may name several types joined by ``|``, a ``residency`` entry several jurisdictions. Work is checkpointed
-    every ``checkpoint_interval_s`` of run time (inf: never), writing one takes ``checkpoint_s`` when a preemption asks
-    for it, and resuming costs ``restart_s``. ``deadline_s`` is absolute. ``user_estimate_s`` is what the user declared
-    (NaN: nothing). ``min_gpus``/``max_gpus`` bound an elastic job (0: rigid, equal to ``gpus``).
+    entry may name several types joined by ``|``, a ``residency`` entry several jurisdictions, a ``dataset_site`` entry
+    the homes of its replicas. ``dataset`` numbers datasets that jobs have in common (-1: one of its own). Work is
+    checkpointed every ``checkpoint_interval_s`` of work (inf: never), each time stopping for ``checkpoint_stall_s``;
+    writing one takes ``checkpoint_s`` when a preemption asks for it, and resuming costs ``restart_s``. ``deadline_s``
+    is absolute. ``user_estimate_s`` is what the user declared (NaN: nothing). ``min_gpus``/``max_gpus`` bound an
+    elastic job (0: rigid, equal to ``gpus``).
     """
 
     id: npt.NDArray[np.int64]
@@ -73,9 +77,11 @@ class Jobs:
     residency: npt.NDArray[np.int32]
     dataset_site: npt.NDArray[np.int32]
     dataset_bytes: Floats
+    dataset: npt.NDArray[np.int32]
     checkpoint_bytes: Floats
     checkpoint_interval_s: Floats
     checkpoint_s: Floats
+    checkpoint_stall_s: Floats
     restart_s: Floats
     deadline_s: Floats
     priority: npt.NDArray[np.int32]

@@ -35,6 +35,8 @@ class Plan:
         self._job = -1  # the job that was searched for last ...
         self._first = False  # ... whether by first fit over all its pools ...
         self._found: Allocation | None = None  # ... and what was found, good until capacity changes
+        if books.budgets is not None:
+            books.budgets.check(books.now)
         if books.plan is not None and books.plan.actions:
             books.plan.undo()  # a plan that was not returned was a thought
         books.plan = self

@@ -19,12 +19,12 @@ from hcsim.strategy import AnyStrategy
 
 #: For orders that may be answered at once: the kinds of the answer.
 _ANSWERS: dict[int, frozenset[int]] = {
-    Do.START: frozenset({Kind.TRANSFERRING, Kind.STARTED}),
-    Do.DRAIN: frozenset({Kind.PREEMPTED}),
-    Do.KILL: frozenset({Kind.LOST}),
-    Do.BOOT: frozenset({Kind.NODE_UP}),
+    Do.START: frozenset({Kind.TRANSFERRING, Kind.TRANSFERRED, Kind.STAGED, Kind.EVICTED, Kind.STARTED}),
+    Do.DRAIN: frozenset({Kind.TRANSFERRED, Kind.EVICTED, Kind.PREEMPTED}),
+    Do.KILL: frozenset({Kind.TRANSFERRED, Kind.EVICTED, Kind.LOST}),
+    Do.BOOT: frozenset({Kind.NODE_UP, Kind.NODE_OFF}),
     Do.HALT: frozenset({Kind.NODE_OFF}),
-    Do.STAGE: frozenset({Kind.TRANSFERRING, Kind.STAGED}),
+    Do.STAGE: frozenset({Kind.TRANSFERRING, Kind.TRANSFERRED, Kind.STAGED, Kind.EVICTED}),
 }
 
 
@@ -55,7 +55,14 @@ class Replay:
         rows = self._rows
         start = end = len(self._log)
         now = rows[start - 1][0]
-        while end < len(rows) and rows[end][0] == now and rows[end][1] in kinds and rows[end][2] == subject:
+        while (
+            end < len(rows)
+            and rows[end][0] == now
+            and rows[end][1] in kinds
+            and (
+                rows[end][2] == subject or rows[end][1] == Kind.EVICTED  # of whoever had it brought
+            )
+        ):
             end += 1
         return rows[start:end]
 

@@ -41,6 +41,7 @@ class State:
         self._waiters: dict[int, list[tuple[int, list[int]]]] = {}
         self._killed: set[int] = set()  # placed jobs whose node went down; the executor has yet to say LOST
         self._leased: dict[int, float] = {}  # job -> its lease, from its start on; 0 once that is counted
+        self._renewals: set[float] = set()  # ends of budget periods that the strategy is woken at
         self._elastic = any(p.elastic for p in fleet.pools)
         self._handlers: dict[int, Callable[[float, int, int, float, float], None]] = {
             Kind.NODE_DOWN: self._node_down,
@@ -48,6 +49,15 @@ class State:
             Kind.PREEMPTED: self._preempted,
             Kind.LEASE_ENDED: self._lease_ended,
             Kind.PRICE_CHANGED: self._price_changed,
+            Kind.STOCK_CHANGED: self._stock_changed,
+            Kind.CARBON_CHANGED: self._carbon_changed,
+            Kind.NOTICE: self._notice,
+            Kind.LINK_DOWN: self._link_down,
+            Kind.LINK_UP: self._link_up,
+            Kind.TRANSFERRED: self._transferred,
+            Kind.STAGED: self._staged,
+            Kind.EVICTED: self._evicted,
+            Kind.SHRUNK: self._shrunk,
             Kind.NODE_UP: self._node_up,
             Kind.NODE_OFF: self._node_off,
             Kind.IDLE: self._idle,
@@ -128,6 +138,8 @@ class State:
             ran_s = t - books.since_s[job]
             books.attained_gpu_s[job] += ran_s * books.gpus_held(allocation)
             books.progress_s[job] += max(ran_s - lost_s, 0.0) * books.rate(job, allocation)
+            if ran_s > lost_s:
+                books.saved_at[job] = books.fleet.pool_site[books.capacity.pool_of[allocation[0][0]]]
 
     def _preempted(self, t: float, job: int, node: int, value: float, detail: float) -> None:
         self._drained(job, t, value)
@@ -166,7 +178,7 @@ class State:
     def _give_standing(self, job: int, allocation: Allocation, t: float) -> None:
         """Return the GPUs of a lost job on nodes that are not down."""
         books = self.books
-        standing = tuple(part for part in allocation if books.node_state[part[0]] != NodeState.DOWN)
+        standing = tuple(p for p in allocation if books.node_state[p[0]] in (NodeState.UP, NodeState.BOOTING))
         books.capacity.give(standing, -1)
         if books.capacity.track_host:
             books.capacity.use_host(allocation, books.job_class[job], 1.0)
@@ -175,9 +187,17 @@ class State:
 
     def _node_down(self, t: float, node: int, _: int, value: float, detail: float) -> None:
         books = self.books
+        self._count(t, node, -1)
+        books.notices.pop(node, None)
         books.node_state[node] = NodeState.DOWN
         books.capacity.close(node, spare=False)
         self._idle_due.pop(node, None)
+        self._strand(node)
+
+    def _strand(self, node: int) -> None:
+        """What waits to be handed over on a node that is gone waits in vain."""
+        books = self.books
+        self._waiters.pop(node, None)
         for job, allocation in list(books.claims.items()):
             # what runs is reported LOST by the executor; what waits to be handed over, or to move, only we know
             waits = (job in self._waits or job in self._moving) and job not in self._killed
@@ -189,6 +209,7 @@ class State:
         books = self.books
         if books.node_state[node] == NodeState.DOWN:
             books.capacity.restore(node)
+        self._count(t, node, 1)
         books.node_state[node] = NodeState.UP
         for job, waits in self._waiters.pop(node, ()):
             self._one_less(job, waits)
@@ -196,8 +217,20 @@ class State:
 
     def _node_off(self, t: float, node: int, _: int, value: float, detail: float) -> None:
         books = self.books
+        self._count(t, node, -1)
+        books.notices.pop(node, None)
         books.node_state[node] = NodeState.OFF
+        if node in self._waiters:
+            self._strand(node)
         books.capacity.close(node, spare=True)
+
+    def _count(self, t: float, node: int, change: int) -> None:
+        """A node came up or went: budgets count those that are rented."""
+        books = self.books
+        p = books.capacity.pool_of[node]
+        counts = change > 0 or books.node_state[node] == NodeState.UP  # one that never came was never counted
+        if books.budgets is not None and books.fleet.pools[p].elastic and counts:
+            books.budgets.nodes(t, p, change)
 
     def _idle(self, t: float, node: int, _: int, value: float, detail: float) -> None:
         due = self._idle_due.get(node)
@@ -218,7 +251,48 @@ class State:
             self.orders.append((Do.LEASE, job, (), 0.0))
 
     def _price_changed(self, t: float, pool: int, _: int, value: float, detail: float) -> None:
+        if self.books.budgets is not None:
+            self.books.budgets.accrue(t)
         self.books.price_usd[pool] = value
+
+    def _stock_changed(self, t: float, pool: int, _: int, value: float, detail: float) -> None:
+        capacity = self.books.capacity
+        rises = value > capacity.stock[pool]
+        capacity.stock[pool] = value
+        if rises:
+            capacity.reopen(pool)
+
+    def _carbon_changed(self, t: float, site: int, _: int, value: float, detail: float) -> None:
+        self.books.carbon[site] = value
+
+    def _notice(self, t: float, node: int, _: int, value: float, detail: float) -> None:
+        self.books.notices[node] = value
+
+    def _link_down(self, t: float, link: int, _: int, value: float, detail: float) -> None:
+        self.books.links_down.add(link)
+
+    def _link_up(self, t: float, link: int, _: int, value: float, detail: float) -> None:
+        self.books.links_down.discard(link)
+
+    def _transferred(self, t: float, job: int, source: int, value: float, detail: float) -> None:
+        self.books.egress.carry(t, source, int(detail), value)
+
+    def _staged(self, t: float, job: int, site: int, value: float, detail: float) -> None:
+        if site not in self.books.homes[self.books.dataset_site[job]]:
+            self.books.copies.add((self.books.dataset_of(job), site))
+
+    def _evicted(self, t: float, job: int, site: int, value: float, detail: float) -> None:
+        self.books.copies.discard((self.books.dataset_of(job), site))
+
+    def _shrunk(self, t: float, job: int, node: int, value: float, detail: float) -> None:
+        """An elastic job goes on without a node: it restarts on what is left of its claim."""
+        books = self.books
+        self._credit(job, t, value)
+        books.claims[job] = tuple(part for part in books.claims[job] if part[0] != node)
+        books.status[job] = Status.PLACED
+        books.since_s[job] = t
+        if books.ends is not None:
+            books.note_end(job)
 
     def _resumed(self, t: float, job: int, _: int, value: float, detail: float) -> None:
         if self.books.status[job] == Status.HELD:
@@ -243,6 +317,11 @@ class State:
         books = self.books
         rows: list[Row] = []
         books.plan = None
+        if books.budgets is not None:
+            for end_s in books.budgets.check(books.now):
+                if end_s not in self._renewals:
+                    self._renewals.add(end_s)
+                    self.orders.append((Do.WAKE, 0, (), end_s))
         for action in plan.actions:
             verb, subject = action[0], action[1]
             rule = self._place(action, rows) if verb == 1 else self._other[verb](self, action, rows)  # Verb.PLACE
@@ -253,7 +332,7 @@ class State:
     def _place(self, action: Action, rows: list[Row]) -> int:
         books = self.books
         _, job, allocation, lease_s, held = action
-        rule: int = books.rule(job, allocation) or (0 if held else Rule.CAPACITY)
+        rule: int = books.rule(job, allocation) or (0 if held else self._why_not(allocation))
         if rule:
             if held:
                 books.capacity.give(allocation, books.job_class[job])
@@ -269,6 +348,13 @@ class State:
                 queue.remove(job)
         self._claim(job, allocation, rows)
         return 0
+
+    def _why_not(self, allocation: Allocation) -> Rule:
+        """Why GPUs could not be taken."""
+        capacity = self.books.capacity
+        if any(capacity.off[node] and capacity.barred[capacity.pool_of[node]] for node, _, _ in allocation):
+            return Rule.BUDGET
+        return Rule.CAPACITY
 
     def _claim(self, job: int, allocation: Allocation, rows: list[Row]) -> None:
         """A job holds these GPUs from now; order its start, now or when what it waits for has come."""
@@ -367,11 +453,9 @@ class State:
         job, site = action[1], int(action[3])
         if books.status[job] != Status.WAITING or not 0 <= site < len(books.fleet.sites):
             return Rule.STATUS
-        fleet, home = books.fleet, books.dataset_site[job]
         if books.demands.abroad[books.job_class[job]][site]:
             return Rule.RESIDENCY  # data may not go where the job may not
-        names = (books.dataset_sites[home] if home >= 0 else "", fleet.site_names[site])
-        if home >= 0 and names[0] != names[1] and names not in fleet._links:
+        if books.source(job, site) < 0:
             return Rule.DATA
         rows.append((books.now, Kind.STAGING, job, site, 0.0, 0.0))
         self.orders.append((Do.STAGE, job, (), float(site)))
@@ -384,7 +468,7 @@ class State:
         for _ in range(count):
             node = self.books.capacity.next_spare(pool)
             if node < 0:
-                return Rule.QUOTA
+                return Rule.BUDGET if self.books.capacity.barred[pool] else Rule.QUOTA
             self.books.capacity.open(node)
             self._boot(node, rows)
         return 0

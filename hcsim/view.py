@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from math import inf
 from types import MappingProxyType
 
 from hcsim.actions import Allocation
@@ -213,7 +214,7 @@ class View:
         return sum(self._books.capacity.free[first[pool] : first[pool + 1]])
 
     def rentable(self, pool: int) -> list[int]:
-        """Nodes of a rented pool that are off and could be rented within the site's quota, in their order."""
+        """Nodes of a rented pool that are off and could be rented within quotas, stock and budgets, in their order."""
         capacity = self._books.capacity
         count = capacity.spare_allowed(pool)
         return sorted(node for node in capacity.spare[pool] if capacity.off[node])[:count] if count > 0 else []
@@ -224,14 +225,52 @@ class View:
         return self.pool_free_gpus(pool) + capacity.spare_allowed(pool) * capacity.size[pool]
 
     def egress_usd(self, job: int, pool: int) -> float:
-        """What moving a job's dataset to a pool's site would cost; 0 when it has none or it is there."""
-        books = self._books
-        home = books.dataset_site[job]
-        if home < 0:
-            return 0.0
-        source = self.fleet.site_names.index(books.dataset_sites[home])
-        link = self.fleet.link(source, self.fleet.pool_site[pool])
-        return 0.0 if link is None else books.dataset_bytes[job] / 1e9 * link.usd_per_gb
+        """What carrying a job's dataset and checkpoint to a pool's site would cost now, by the volume of this month; 0
+        when they are there."""
+        books, site = self._books, self.fleet.pool_site[pool]
+        usd = 0.0
+        source = books.source(job, site)
+        if source >= 0:
+            usd += books.egress.usd(books.now, source, site, books.dataset_bytes[job])
+        saved = books.saved_at.get(job, site)
+        if saved != site:
+            usd += books.egress.usd(books.now, saved, site, books.checkpoint_bytes[job])
+        return usd
+
+    def transfer_s(self, job: int, pool: int) -> float:
+        """Seconds that carrying a job's dataset and checkpoint to a pool's site would take on links of their own."""
+        books, site = self._books, self.fleet.pool_site[pool]
+        seconds = 0.0
+        saved = books.saved_at.get(job, site)
+        for source, size_bytes in ((books.source(job, site), books.dataset_bytes), (saved, books.checkpoint_bytes)):
+            link = self.fleet.links_by_sites.get((source, site))
+            if link is not None and size_bytes[job]:
+                seconds = max(seconds, link.latency_s + size_bytes[job] / link.bytes_per_s)
+        return seconds
+
+    def has_data(self, job: int, site: int) -> bool:
+        """Whether a site holds a job's dataset, as a home of it or a copy."""
+        return self._books.source(job, site) == site
+
+    def stock(self, pool: int) -> float:
+        """Nodes of a rented pool that can be had, those that are up included (inf: not limited, or not known)."""
+        return self._books.capacity.stock[pool]
+
+    def notice_s(self, node: int) -> float:
+        """When a node will be reclaimed (inf: not announced)."""
+        return self._books.notices.get(node, inf)
+
+    def carbon_g_per_kwh(self, site: int) -> float:
+        """Intensity of a site's power now (NaN: not known)."""
+        return self._books.carbon[site]
+
+    def spent_usd(self, budget: int) -> float:
+        """What has been spent of a budget in its current period."""
+        budgets = self._books.budgets
+        if budgets is None:
+            raise InputError("the fleet has no budgets")
+        budgets.accrue(self._books.now)
+        return budgets.spent_usd[budget]
 
     def uniform(self, draw: int = 0) -> float:
         """A random number in (0, 1) keyed by (seed, decision, draw): the strategy's only source of randomness."""

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from hcsim.actions import Allocation, Do, Order
-from hcsim.constraints import dataset_site
+from hcsim.constraints import dataset_homes
 from hcsim.events import Kind, Row
 from hcsim.live.worker import Task
 from hcsim.model import Fleet, InputError, Jobs
@@ -79,7 +79,7 @@ class LocalExecutor:
         self.arrived = 0
         self.reports: dict[int, Report] = {}
         self._pool_of = fleet.node_pool
-        self._home = [dataset_site(name, fleet) for name in jobs.dataset_sites]
+        self._home = [dataset_homes(name, fleet)[0] for name in jobs.dataset_sites]
         self._cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
         sizes = [fleet.pools[p].gpus_per_node for p in self._pool_of]
         self._first_device = [sum(sizes[:node]) for node in range(len(sizes))]
@@ -338,6 +338,10 @@ class LocalExecutor:
         self._later(value, lambda: ((self._now, Kind.RESUMED, job, -1, 0.0, 0.0),))
         return ()
 
+    def _wake(self, _: int, __: Allocation, value: float) -> Sequence[Row]:
+        self.wake_at(value)
+        return ()
+
     def _forget(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
         self._unfinished -= 1
         return ()
@@ -369,4 +373,5 @@ class LocalExecutor:
         Do.HOLD: _hold,
         Do.FORGET: _forget,
         Do.LEASE: _lease,
+        Do.WAKE: _wake,
     }

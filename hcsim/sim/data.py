@@ -73,11 +73,9 @@ class Data:
         homes = self.homes(job)
         return not homes or site in homes or self.dataset(job) in self._copies[site]
 
-    def source(self, job: int, site: int) -> int:
-        """The home that a job's dataset is best carried from: the cheapest, then the fastest."""
-        links = self._fleet.links_by_sites
-        known = [home for home in self.homes(job) if (home, site) in links]
-        return min(known, key=lambda h: (self._fleet.tariff_of[h, site].tiers[0][1], -links[h, site].bytes_per_s, h))
+    def fetching(self) -> set[int]:
+        """Jobs that wait for what has to be carried."""
+        return set(self._fetches)
 
     # -- before a start ----------------------------------------------------------------------------------------------
 
@@ -146,7 +144,8 @@ class Data:
         if key in self._coming:
             self._coming[key][1].append(fetch)
             return
-        source, size_bytes = self.source(job, site), float(self._jobs.dataset_bytes[job])
+        source = self._fleet.nearest_home(self.homes(job), site)
+        size_bytes = float(self._jobs.dataset_bytes[job])
         self._told(Kind.TRANSFERRING, job, source, size_bytes, site)
 
         def done() -> None:

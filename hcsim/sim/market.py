@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
+from hcsim.events import Kind
 from hcsim.fleet import NodePool, Outage
 from hcsim.model import InputError
 from hcsim.rng import exponential, stream, uniform
@@ -43,7 +44,11 @@ def open_markets(world: Simulation) -> None:
 def _until(world: Simulation, time_s: float) -> simpy.Event:
     """An event at exactly that time, or now if it has passed."""
     event = simpy.Event(world)
-    world.at(time_s, lambda: event.succeed())
+
+    def happen() -> None:
+        event.succeed()
+
+    world.at(time_s, happen)
     return event
 
 
@@ -126,10 +131,10 @@ def _failures(world: Simulation, node: int, mtbf_s: float, repair_s: float) -> E
 
 
 def _carbon(world: Simulation, s: int, carbon: Series) -> Events:
-    world.set_carbon(s, carbon.at(0.0))
+    world.tell(Kind.CARBON_CHANGED, s, value=carbon.at(0.0))
     for t, value in carbon.changes(0.0):
         yield _until(world, t)
-        world.set_carbon(s, _over(carbon, value))
+        world.tell(Kind.CARBON_CHANGED, s, value=_over(carbon, value))
 
 
 def _outage(world: Simulation, number: int, outage: Outage) -> Events:

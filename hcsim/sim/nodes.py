@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from hcsim.actions import Allocation
 from hcsim.events import Kind
 from hcsim.rng import lognormal, stream, uniform
 
@@ -30,12 +29,14 @@ class Nodes:
         self.noticed: dict[int, float] = {}  # node -> when it will be reclaimed
         self._booting: dict[int, int] = {}  # node -> number of its boot
         self._boots = 0
-        self._limits: list[dict[str, float]] = [{} for _ in world.fleet.pools]  # what limits each pool, to how many nodes
+        self._limits: list[dict[str, float]] = [
+            {} for _ in world.fleet.pools
+        ]  # what limits each pool, to how many nodes
         self._told: set[tuple[int, int]] = set()  # (pool, slot) whose stock-out has been told
 
     # -- orders ------------------------------------------------------------------------------------------------------
 
-    def boot(self, node: int, _: Allocation, value: float) -> None:
+    def boot(self, node: int) -> None:
         """Ask for a node. It comes after its boot and image pull, or cannot be had."""
         world, p = self._world, self._pool_of[node]
         pool, now = self._fleet.pools[p], world.now
@@ -62,7 +63,7 @@ class Nodes:
 
         world.at(now + seconds, come)
 
-    def halt(self, node: int, _: Allocation, value: float) -> None:
+    def halt(self, node: int) -> None:
         """Give a rented node back."""
         self.up[node] = 0
         self.noticed.pop(node, None)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from math import inf
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from hcsim.model import Fleet, InputError, Jobs, NodePool, nearest
+from hcsim.fleet import Fleet, NodePool, Reclaim
+from hcsim.model import JOB_COLUMNS, InputError, Jobs, nearest
+
+Switch: TypeAlias = Callable[[Fleet, Jobs], tuple[Fleet, Jobs]]
 
 
 def _pools(fleet: Fleet, change: Callable[[NodePool], NodePool]) -> Fleet:
@@ -16,47 +20,104 @@ def _pools(fleet: Fleet, change: Callable[[NodePool], NodePool]) -> Fleet:
     return dataclasses.replace(fleet, sites=sites)
 
 
-def _no_boot(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    return _pools(fleet, lambda pool: dataclasses.replace(pool, boot_s=0.0, boot_cv=0.0)), jobs
+def _of_pools(**changes: Any) -> Switch:
+    """Sets fields of all pools."""
+    return lambda fleet, jobs: (_pools(fleet, lambda pool: dataclasses.replace(pool, **changes)), jobs)
 
 
-def _no_failures(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    return _pools(fleet, lambda pool: dataclasses.replace(pool, mtbf_s=inf)), jobs
+def _of_sites(**changes: Any) -> Switch:
+    """Sets fields of all sites."""
+
+    def switch(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+        sites = tuple(dataclasses.replace(site, **changes) for site in fleet.sites)
+        return dataclasses.replace(fleet, sites=sites), jobs
+
+    return switch
 
 
-def _no_data(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    zeros = np.zeros(len(jobs))
-    return fleet, dataclasses.replace(jobs, dataset_site=np.full(len(jobs), -1, np.int32), checkpoint_bytes=zeros)
+def _of_fleet(**changes: Any) -> Switch:
+    """Sets fields of the fleet."""
+    return lambda fleet, jobs: (dataclasses.replace(fleet, **changes), jobs)
+
+
+def _of_jobs(**changes: float) -> Switch:
+    """Sets columns of all jobs to one value."""
+
+    def switch(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+        columns = {key: np.full(len(jobs), value, JOB_COLUMNS[key][0]) for key, value in changes.items()}
+        return fleet, dataclasses.replace(jobs, **columns)  # type: ignore[arg-type]
+
+    return switch
+
+
+def _all(*switches: Switch) -> Switch:
+    def switch(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+        for each in switches:
+            fleet, jobs = each(fleet, jobs)
+        return fleet, jobs
+
+    return switch
+
+
+def _no_reclaims(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+    """Spot nodes stay: stock still limits what can be had, as it does on demand."""
+
+    def change(pool: NodePool) -> NodePool:
+        market = "on_demand" if pool.market == "spot" else pool.market
+        return dataclasses.replace(pool, reclaim=Reclaim(), market=market)  # type: ignore[arg-type]
+
+    return _pools(fleet, change), jobs
+
+
+def _no_price_changes(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+    """Prices stay at the mean of their series."""
+
+    def change(pool: NodePool) -> NodePool:
+        if pool.price is None:
+            return pool
+        mean = float(pool.price.integral(np.array([pool.price.end_s]))[0] / (pool.price.end_s or 1.0))
+        return dataclasses.replace(pool, price=None, usd_per_gpu_h=mean or pool.price.at(0.0))
+
+    return _pools(fleet, change), jobs
+
+
+def _no_tiers(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+    """All egress pays the price of the first tier."""
+    first = {t.name: dataclasses.replace(t, tiers=((inf, t.tiers[0][1]),), free_gb=0.0) for t in fleet.tariffs}
+    return dataclasses.replace(fleet, tariffs=tuple(first.values())), jobs
 
 
 def _no_egress(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    return dataclasses.replace(
-        fleet, links=tuple(dataclasses.replace(link, usd_per_gb=0.0) for link in fleet.links)
-    ), jobs
+    links = tuple(dataclasses.replace(link, usd_per_gb=0.0) for link in fleet.links)
+    free = tuple(dataclasses.replace(t, tiers=((inf, 0.0),)) for t in fleet.tariffs)
+    return dataclasses.replace(fleet, links=links, tariffs=free), jobs
 
 
-def _no_overheads(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    zeros = np.zeros(len(jobs))
-    return fleet, dataclasses.replace(jobs, restart_s=zeros, checkpoint_s=zeros)
-
-
-def _no_residency(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    return fleet, dataclasses.replace(jobs, residency=np.full(len(jobs), -1, np.int32))
-
-
-def _no_minimum(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    return _pools(fleet, lambda pool: dataclasses.replace(pool, min_billing_s=0.0)), jobs
+def _no_quotas(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+    fleet, jobs = _of_sites(quota_gpus=None)(fleet, jobs)
+    return dataclasses.replace(fleet, quotas=()), jobs
 
 
 #: What each switch takes out of the world.
-SWITCHES: dict[str, Callable[[Fleet, Jobs], tuple[Fleet, Jobs]]] = {
-    "boot": _no_boot,  # rented nodes are up at once
-    "failures": _no_failures,  # nodes do not fail
-    "data": _no_data,  # no datasets, and checkpoints have no size: nothing to carry or pay for
+SWITCHES: dict[str, Switch] = {
+    "boot": _of_pools(boot_s=0.0, boot_cv=0.0, image_s=0.0, image_cv=0.0),  # rented nodes are up at once
+    "failures": _of_pools(mtbf_s=inf),  # nodes do not fail
+    "outages": _of_fleet(outages=()),  # sites, providers and links stay up
+    "reclaims": _no_reclaims,  # spot nodes are not taken back
+    "stock": _all(_no_reclaims, _of_pools(stock=None, stockout_share=0.0)),  # there is always enough to rent
+    "price_changes": _no_price_changes,  # prices stay at their mean
+    "data": _of_jobs(dataset_site=-1, checkpoint_bytes=0.0),  # there is nothing to carry or to pay for
+    "cache": _of_sites(cache_bytes=inf),  # copies of datasets are kept for ever
     "egress": _no_egress,  # links cost nothing
-    "overheads": _no_overheads,  # checkpoints and restarts take no time
-    "residency": _no_residency,  # jobs may run under any jurisdiction
-    "minimum": _no_minimum,  # rented nodes are billed by the second without a minimum
+    "tiers": _no_tiers,  # all egress pays the first tier
+    "overheads": _of_jobs(restart_s=0.0, checkpoint_s=0.0, checkpoint_stall_s=0.0),  # they take no time
+    "residency": _of_jobs(residency=-1),  # jobs may run under any jurisdiction
+    "quotas": _no_quotas,  # any number of nodes may be rented
+    "budgets": _of_fleet(budgets=()),  # any amount may be spent
+    "minimum": _of_pools(min_billing_s=0.0, billing_s=1e-9),  # rented nodes are billed for as long as they are up
+    "discounts": _of_pools(discount_share=0.0),  # list prices
+    "fees": _of_sites(control_plane_usd_per_h=0.0, storage_usd_per_gb_month=0.0),  # control planes, storage
+    "power": _all(_of_pools(idle_w=0.0, max_w=0.0), _of_sites(carbon=None)),  # no energy, no carbon
 }
 
 
@@ -68,6 +129,6 @@ def without(fleet: Fleet, jobs: Jobs, names: Iterable[str]) -> tuple[Fleet, Jobs
     """
     for name in names:
         if name not in SWITCHES:
-            raise InputError(f"without: no switch '{name}'; {nearest(name, list(SWITCHES))}")
+            raise InputError(f"without: no switch '{name}'; {nearest(name, SWITCHES)}")
         fleet, jobs = SWITCHES[name](fleet, jobs)
     return fleet, jobs

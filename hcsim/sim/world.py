@@ -114,7 +114,8 @@ class Simulation(LaneEnvironment):
                 self._due_s[subject] = due = now + self._left[subject] / self._node_speed[node]
                 heappush(self.due, (due, subject))
                 return ((now, _STARTED, subject, node, 0.0, 0.0),)
-        self._answer = answer = []
+        answer: list[Row] = []
+        self._answer = answer
         self._orders[do](self, subject, allocation, value)
         self._answer = None
         return answer
@@ -368,6 +369,9 @@ class Simulation(LaneEnvironment):
     def _hold(self, job: int, _: Allocation, value: float) -> None:
         self._report_at(value, Kind.RESUMED, job)
 
+    def _wake(self, _: int, __: Allocation, value: float) -> None:
+        self.wake_at(value)
+
     def _forget(self, job: int, _: Allocation, value: float) -> None:
         self._unfinished -= 1
 
@@ -404,4 +408,5 @@ class Simulation(LaneEnvironment):
         Do.HOLD: _hold,
         Do.FORGET: _forget,
         Do.LEASE: _lease,
+        Do.WAKE: _wake,
     }
