@@ -93,7 +93,7 @@ def bill(rows: npt.NDArray[Any], fleet: Fleet, until_s: float | None = None) -> 
 
     Owned and reserved nodes are paid from 0 to the end whether used or not, one item per pool and price. Rented nodes
     are paid from NODE_UP to NODE_OFF, NODE_DOWN or the end, each stretch for at least its pool's ``min_billing_s``, one
-    item per stretch and price. Every TRANSFERRING row is an egress item at its link's price.
+    item per stretch and price. Every TRANSFERRED row is an egress item at its link's price.
 
     Args:
         rows: structured array of a log.
@@ -101,7 +101,7 @@ def bill(rows: npt.NDArray[Any], fleet: Fleet, until_s: float | None = None) -> 
             from its first moment and at that moment's price, so the bill never falls as time goes on.
     """
     end_s = float(rows["time_s"][-1]) if until_s is None and len(rows) else float(until_s or 0.0)
-    wanted = [Kind.NODE_UP, Kind.NODE_OFF, Kind.NODE_DOWN, Kind.PRICE_CHANGED, Kind.TRANSFERRING]
+    wanted = [Kind.NODE_UP, Kind.NODE_OFF, Kind.NODE_DOWN, Kind.PRICE_CHANGED, Kind.TRANSFERRED]
     rows = rows[np.isin(rows["kind"], [int(k) for k in wanted]) & (rows["time_s"] <= end_s)]
     prices: list[list[tuple[float, float]]] = [[(0.0, pool.usd_per_gpu_h)] for pool in fleet.pools]
     for row in rows[rows["kind"] == Kind.PRICE_CHANGED]:
@@ -125,7 +125,7 @@ def bill(rows: npt.NDArray[Any], fleet: Fleet, until_s: float | None = None) -> 
         p = fleet.node_pool[node]
         paid_until = max(end_s, start + fleet.pools[p].min_billing_s)
         _compute(items, fleet, p, node, 1, start, end_s, paid_until, prices[p])
-    for row in rows[rows["kind"] == Kind.TRANSFERRING]:
+    for row in rows[rows["kind"] == Kind.TRANSFERRED]:
         source, target = int(row["node"]), int(row["detail"])
         link = fleet.link(source, target)
         if link is not None:

@@ -134,7 +134,7 @@ def job_table(rows: Rows, jobs: Jobs, fleet: Fleet) -> dict[str, npt.NDArray[Any
     held_s = held.released_s - held.placed_s
     price = np.array([pool.usd_per_gpu_h for pool in fleet.pools])
     cost = np.bincount(held.job, held.gpus * held_s / HOUR_S * price[held.pool], minlength=n)
-    moved = _of(rows, Kind.TRANSFERRING)
+    moved = _of(rows, Kind.TRANSFERRED)
     for row in moved:
         link = fleet.link(int(row["node"]), int(row["detail"]))
         cost[row["subject"]] += 0.0 if link is None else float(row["value"]) / 1e9 * link.usd_per_gb

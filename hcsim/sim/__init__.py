@@ -20,16 +20,21 @@ class Simulated:
     Args:
         until_s: stop there (default: when every job has ended).
         without: switches of :mod:`hcsim.sim.switches` that take realism out of the world.
+        job_mtbf_s: mean time between crashes of a running job for reasons of its own (software), whatever its size:
+            what fleets of real jobs show beside the failures of their nodes.
         processes: users' own SimPy processes, called with the simulation.
     """
 
     until_s: float = inf
     without: Sequence[str] = ()
     processes: Sequence[Process] = ()
+    job_mtbf_s: float = inf
 
     def __post_init__(self) -> None:
         if not self.until_s > 0:
             raise InputError(f"executor.until_s is {self.until_s}, expected > 0 (inf: until every job has ended)")
+        if not self.job_mtbf_s > 0:
+            raise InputError(f"executor.job_mtbf_s is {self.job_mtbf_s}, expected > 0 (inf: never)")
 
     name = "sim"
     libraries = ("simpy",)
@@ -40,7 +45,16 @@ class Simulated:
 
     def start(self, fleet: Fleet, jobs: Jobs, perf: Perf, seed: int) -> Simulation:
         """An executor for :func:`hcsim.control.run`."""
-        return Simulation(fleet, jobs, perf, seed, self.processes, self.until_s)
+        return Simulation(
+            fleet,
+            jobs,
+            perf,
+            seed,
+            self.processes,
+            self.until_s,
+            job_mtbf_s=inf if "crashes" in self.without else self.job_mtbf_s,
+            shared_links="sharing" not in self.without,
+        )
 
 
 __all__ = ["LaneEnvironment", "Process", "Simulated", "Simulation", "without"]

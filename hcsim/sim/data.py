@@ -49,9 +49,9 @@ class Data:
     in the site's cache, the least recently used go first; one that is in use stays, even beyond the cache's room.
     """
 
-    def __init__(self, world: Simulation) -> None:
+    def __init__(self, world: Simulation, shared_links: bool) -> None:
         self._world, self._jobs, self._fleet = world, world.jobs, world.fleet
-        self.network = Network(world, world.fleet)
+        self.network = Network(world, world.fleet, shared_links)
         self._homes = [dataset_homes(name, world.fleet) for name in world.jobs.dataset_sites]
         self._copies: list[dict[int, _Copy]] = [{} for _ in world.fleet.sites]  # site -> dataset -> copy
         self._coming: dict[tuple[int, int], tuple[Transfer, list[_Fetch]]] = {}  # (dataset, site) -> who waits for it
@@ -136,6 +136,8 @@ class Data:
 
         transfer = self.network.start(source, site, size_bytes, done)
         fetch.transfers.append((transfer, source))
+        if transfer.over:
+            done()
 
     def _bring(self, job: int, site: int, fetch: _Fetch) -> None:
         """A dataset that others may wait for as well."""
@@ -155,12 +157,14 @@ class Data:
             for each in waiting:
                 self._one_less(each)
 
-        self._coming[key] = (self.network.start(source, site, size_bytes, done), [fetch])
+        transfer = self.network.start(source, site, size_bytes, done)
+        self._coming[key] = (transfer, [fetch])
+        if transfer.over:
+            done()
 
     def _one_less(self, fetch: _Fetch) -> None:
         fetch.left -= 1
-        if not fetch.left:
-            self._fetches.pop(fetch.job, None)
+        if not fetch.left and self._fetches.pop(fetch.job, None) is not None:
             fetch.ready()
 
     # -- caches ------------------------------------------------------------------------------------------------------

@@ -22,12 +22,16 @@ def _nothing() -> None:
 
 
 class Transfer:
-    """Bytes on their way. ``done`` is called when the last has arrived, unless it is stopped before."""
+    """Bytes on their way. ``done`` is called when the last has arrived, unless it is stopped before.
 
-    __slots__ = ("begun_at", "done", "pair", "size_bytes")
+    One that takes no time that the clock could tell is ``over`` at once, and ``done`` is left to who started it.
+    """
+
+    __slots__ = ("begun_at", "done", "over", "pair", "size_bytes")
 
     def __init__(self, pair: tuple[int, int], size_bytes: float, begun_at: float, done: Callable[[], None]) -> None:
         self.pair, self.size_bytes, self.begun_at, self.done = pair, size_bytes, begun_at, done
+        self.over = False
 
 
 class _Class:
@@ -43,10 +47,10 @@ class _Class:
 
 
 class Network:
-    """The links of a fleet and what is carried over them."""
+    """The links of a fleet and what is carried over them; ``shared`` False: each transfer as if it were alone."""
 
-    def __init__(self, world: LaneEnvironment, fleet: Fleet) -> None:
-        self._world, self._fleet = world, fleet
+    def __init__(self, world: LaneEnvironment, fleet: Fleet, shared: bool = True) -> None:
+        self._world, self._fleet, self._shared = world, fleet, shared
         sites = len(fleet.sites)
         self._ways: list[float] = [s.egress_bytes_per_s for s in fleet.sites]  # out of each site ...
         self._ways += [s.ingress_bytes_per_s for s in fleet.sites]  # ... into each ...
@@ -66,19 +70,21 @@ class Network:
         Raises:
             InputError: the sites have no link.
         """
-        self._fleet.link(source, target)
+        link = self._fleet.link(source, target)
+        assert link is not None
         pair = (source, target)
         found = self._classes.get(pair)
         if found is None:
             sites = len(self._fleet.sites)
             ends = tuple(way for way in (source, sites + target) if self._ways[way] < inf)
             found = self._classes[pair] = _Class((*ends, self._way_of[pair]))
-        if not size_bytes:
-            transfer = Transfer(pair, 0.0, 0.0, done)
-            self._end(transfer)
+        transfer = Transfer(pair, size_bytes, found.had, done)
+        now = self._world.now
+        if now + size_bytes / link.bytes_per_s + link.latency_s <= now and self._way_of[pair] not in self._cut:
+            transfer.over = True
             return transfer
         self._advance()
-        transfer = Transfer(pair, size_bytes, found.had, done)
+        transfer.begun_at = found.had
         self._number += 1
         heappush(found.waiting, (found.had + size_bytes, self._number, transfer))
         found.count += 1
@@ -124,7 +130,11 @@ class Network:
         for each in busy:
             each.rate = 0.0
         capacity = {way: 0.0 if way in self._cut else self._ways[way] for each in busy for way in each.ways}
-        _fill(busy, capacity)
+        if self._shared:
+            _fill(busy, capacity)
+        else:
+            for each in busy:
+                each.rate = min(capacity[way] for way in each.ways)
         now, soonest = self._world.now, inf
         for each in busy:
             while each.waiting and each.waiting[0][2] is None:

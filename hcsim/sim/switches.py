@@ -44,8 +44,10 @@ def _of_jobs(**changes: float) -> Switch:
     """Sets columns of all jobs to one value."""
 
     def switch(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-        columns = {key: np.full(len(jobs), value, JOB_COLUMNS[key][0]) for key, value in changes.items()}
-        return fleet, dataclasses.replace(jobs, **columns)  # type: ignore[arg-type]
+        columns: dict[str, Any] = {
+            key: np.full(len(jobs), value, JOB_COLUMNS[key][0]) for key, value in changes.items()
+        }
+        return fleet, dataclasses.replace(jobs, **columns)
 
     return switch
 
@@ -64,7 +66,7 @@ def _no_reclaims(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
 
     def change(pool: NodePool) -> NodePool:
         market = "on_demand" if pool.market == "spot" else pool.market
-        return dataclasses.replace(pool, reclaim=Reclaim(), market=market)  # type: ignore[arg-type]
+        return dataclasses.replace(pool, reclaim=Reclaim(), market=market)
 
     return _pools(fleet, change), jobs
 
@@ -121,6 +123,13 @@ SWITCHES: dict[str, Switch] = {
 }
 
 
+#: What the executor leaves out itself, whatever the fleet.
+OF_EXECUTOR = {
+    "sharing",  # every transfer has its link to itself
+    "crashes",  # jobs do not fail by themselves
+}
+
+
 def without(fleet: Fleet, jobs: Jobs, names: Iterable[str]) -> tuple[Fleet, Jobs]:
     """The world with some of its realism switched off.
 
@@ -128,7 +137,8 @@ def without(fleet: Fleet, jobs: Jobs, names: Iterable[str]) -> tuple[Fleet, Jobs
         InputError: an unknown switch.
     """
     for name in names:
-        if name not in SWITCHES:
-            raise InputError(f"without: no switch '{name}'; {nearest(name, SWITCHES)}")
-        fleet, jobs = SWITCHES[name](fleet, jobs)
+        if name not in SWITCHES and name not in OF_EXECUTOR:
+            raise InputError(f"without: no switch '{name}'; {nearest(name, [*SWITCHES, *OF_EXECUTOR])}")
+        if name in SWITCHES:
+            fleet, jobs = SWITCHES[name](fleet, jobs)
     return fleet, jobs

@@ -45,6 +45,7 @@ class Simulation(LaneEnvironment):
         until_s: stop there (default: when every job has ended, or nothing has run for ``stall_s`` after the last
             arrival, so that an unplaceable job does not keep failures and timers going forever).
         job_mtbf_s: mean time between crashes of a running job for reasons of its own, whatever it runs on.
+        shared_links: whether transfers share their links; if not, each has them to itself.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Simulation(LaneEnvironment):
         until_s: float = inf,
         stall_s: float = 30 * 86400.0,
         job_mtbf_s: float = inf,
+        shared_links: bool = True,
     ) -> None:
         super().__init__(jobs.arrival_s.data, until_s)
         n = len(jobs)
@@ -87,7 +89,7 @@ class Simulation(LaneEnvironment):
         self._last_due_s = float(jobs.arrival_s[-1]) if n else 0.0  # last arrival, or when a job was last due
         self._answer: list[Row] | None = None  # rows that an order has caused so far
         self._cuts: dict[int, set[str]] = {}  # link -> what keeps it down
-        self.data = Data(self)
+        self.data = Data(self, shared_links)
         self.nodes = Nodes(self)
         self._plain = self.data.none and self._stalls is None and job_mtbf_s == inf
         open_markets(self)

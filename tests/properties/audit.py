@@ -203,7 +203,7 @@ class Audit:
             return
         life.ends[how] += 1
         life.done_s += (stopped_s - life.began_s - lost_s) * self.rate(job, life.uses)
-        self.lost_gpu_s += lost_s * sum(milli for _, _, milli in gpus_of(life.uses)) / 1000.0
+        self.lost_gpu_s += 0.0 if how == "finished" else lost_s * sum(milli for _, _, milli in gpus_of(life.uses)) / 1000.0
         self._use(life.uses, -1)
         life.uses = ()
 
@@ -220,9 +220,17 @@ class Audit:
         self._stop(job, "lost", life.stopped_s if life.status == "draining" else self.now, value)
         life.status, life.claim, life.moves = "waiting", [], False
 
-    def _finished(self, job: int, *_: float) -> None:
+    def _shrunk(self, job: int, node: int, value: float, detail: float) -> None:
         life = self._be(job, "running")
-        self._stop(job, "finished", self.now, 0.0)
+        left = tuple(part for part in life.uses if part[0] != node)
+        self.require(self.node[node] == "down" and len(left) < len(life.uses), f"job {job} shrinks with node {node}")
+        self.require(len(gpus_of(left)) >= self.jobs.min_gpus[job], f"job {job} shrinks to {len(gpus_of(left))} GPUs")
+        self._stop(job, "shrunk", self.now, value)
+        life.status, life.claim = "placed", list(left)
+
+    def _finished(self, job: int, node: int, value: float, detail: float) -> None:
+        life = self._be(job, "running")
+        self._stop(job, "finished", self.now, value)
         life.status, want_s = "finished", float(self.jobs.duration_s[job])
         self.require(abs(life.done_s - want_s) < 1e-3, f"job {job} did {life.done_s:g} s of {want_s:g} s of work")
 
@@ -253,8 +261,9 @@ class Audit:
             self.paid_until_s[node] = self.now + pool.min_billing_s
             self.usd += pool.min_billing_s / 3600.0 * pool.gpus_per_node * self.price[p]
 
-    def _node_off(self, node: int, *_: float) -> None:
-        self.require(self.pool[node].elastic and self.node[node] in ("up", "down"), f"node {node} goes off")
+    def _node_off(self, node: int, _: int, value: float, detail: float) -> None:
+        was = ("booting",) if value else ("up", "down")  # one that boots may not be had
+        self.require(self.pool[node].elastic and self.node[node] in was, f"node {node} goes off")
         self.node[node] = "off"
         self.paid_until_s.pop(node, None)
 
@@ -266,7 +275,7 @@ class Audit:
     def _price_changed(self, p: int, node: int, value: float, detail: float) -> None:
         self.price[p] = value
 
-    def _transferring(self, job: int, source: int, value: float, target: float) -> None:
+    def _transferred(self, job: int, source: int, value: float, target: float) -> None:
         link = self.fleet.link(source, int(target))
         assert link is not None
         self.usd += value / 1e9 * link.usd_per_gb

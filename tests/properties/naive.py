@@ -37,22 +37,27 @@ class Naive:
     def nodes(self, p: int) -> range:
         return range(self.world.fleet.first_node[p], self.world.fleet.first_node[p + 1])
 
-    def rented(self, site: int) -> int:
-        """GPUs of rented nodes of a site that are not off."""
-        fleet = self.world.fleet
-        pools = [p for p, s in enumerate(fleet.pool_site) if s == site and fleet.pools[p].elastic]
+    def rented(self, pools: list[int]) -> int:
+        """GPUs of rented nodes of some pools that are not off."""
         return sum(self.size[n] for p in pools for n in self.nodes(p) if self.books.node_state[n] != NodeState.OFF)
 
     def rentable(self, p: int) -> list[int]:
-        """Nodes that are off, as many as the quota leaves."""
-        site = self.world.fleet.pool_site[p]
+        """Nodes that are off, as many as quotas and stock leave."""
+        fleet, size = self.world.fleet, self.world.fleet.pools[p].gpus_per_node
         off = [n for n in self.nodes(p) if self.books.node_state[n] == NodeState.OFF]
-        quota = self.world.fleet.sites[site].quota_gpus
-        return (
-            off
-            if quota is None
-            else off[: max(quota - self.rented(site), 0) // self.world.fleet.pools[p].gpus_per_node]
-        )
+        most = self.books.capacity.stock[p] - self.rented([p]) / size
+        for quota in fleet.limits:
+            mine = [
+                q
+                for q, pool in enumerate(fleet.pools)
+                if pool.elastic
+                and quota.gpu in ("", pool.gpu)
+                and quota.site in ("", fleet.sites[fleet.pool_site[q]].name)
+                and quota.provider in ("", fleet.sites[fleet.pool_site[q]].provider)
+            ]
+            if p in mine:
+                most = min(most, (quota.gpus - self.rented(mine)) // size)
+        return off[: int(max(min(most, len(off)), 0))]
 
     def allowed(self, job: int, p: int) -> bool:
         """Residency, GPU type and memory, host and gang size."""
@@ -131,8 +136,8 @@ def check_index(world: World, state: State) -> None:
         for g, (heap, listed) in capacity.levels[p].items():
             assert sorted(set(heap)) == sorted(heap) == [n for n in nodes if listed[n - nodes[0]]]
             assert {n for n in nodes if capacity.free[n] >= g} <= set(heap)
-    for site in range(len(fleet.sites)):
-        assert capacity.rented[site] == naive.rented(site)
+    for p, pool in enumerate(fleet.pools):
+        assert capacity.on[p] == (naive.rented([p]) // pool.gpus_per_node if pool.elastic else 0)
     waiting = [job for job, status in enumerate(books.status) if status == Status.WAITING]
     for queue in (books.queue, *books.keyed.values()):
         assert sorted(queue) == waiting and len(queue) == len(waiting)

@@ -217,7 +217,7 @@ def test_sums_of_another_log_do_not_reconcile(kind: Kind) -> None:
         reconcile(without(kind, 0)(rows), world, audited(rows, world))
 
 
-@pytest.mark.parametrize("what", ["mask", "free", "full", "rented"])
+@pytest.mark.parametrize("what", ["mask", "free", "full", "on"])
 def test_a_wrong_index_is_found(what: str) -> None:
     world, _ = busy()
     state = State(world.fleet, world.jobs)
