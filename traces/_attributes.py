@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,20 @@ class Attributes:
         for name in ("residency_share", "dataset_share", "deadline_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected 0 to 1")
+        for name in ("deadline_slack", "estimate_factor"):
+            given = getattr(self, name)
+            if len(given) != 2 or not 0 <= given[0] <= given[1] < inf:
+                raise InputError(f"trace.attributes.{name} is {list(given)}, expected two numbers >= 0, the lower first")
+        for name in ("dataset_median_bytes", "dataset_sigma", "deadline_grace_s", "checkpoint_bytes", "checkpoint_s"):
+            if not 0 <= getattr(self, name) < inf:
+                raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected a finite number >= 0")
+        if self.dataset_share and not self.dataset_sites:
+            raise InputError("trace.attributes.dataset_sites is empty, expected names of sites")
+        if self.dataset_share and self.residency_share and self.residency_site not in self.dataset_sites:
+            raise InputError(
+                f"trace.attributes.residency_site is '{self.residency_site}', expected one of dataset_sites;"
+                f" {nearest(self.residency_site, self.dataset_sites)}"
+            )
 
     def columns(self, seed: int, arrival_s: Floats, duration_s: Floats, gpus: npt.NDArray[np.int32]) -> dict[str, Any]:
         """Columns for :meth:`hcsim.model.Jobs.build`, drawn for jobs 0, 1, 2, ..."""
