@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ from hcsim.model import Fleet, InputError, Jobs
 from hcsim.perf import Perf
 from hcsim.sim import Simulated
 from hcsim.state import State
-from hcsim.strategy import AnyStrategy, strategy_sha256
+from hcsim.strategy import AnyStrategy, shape_fault, strategy_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,8 +93,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise InputError(f"seed is {self.seed!r}, expected an integer >= 0")
-        if not is_dataclass(self.strategy):
-            raise InputError(f"strategy {self.strategy.name} is not a dataclass, expected @dataclass(frozen=True)")
+        if fault := shape_fault(self.strategy):
+            raise InputError(f"strategy {type(self.strategy).__name__} {fault}")
         if self.on_infeasible not in ("reject", "error"):
             raise InputError(f"on_infeasible is '{self.on_infeasible}', expected 'reject' or 'error'")
 

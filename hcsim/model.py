@@ -126,8 +126,9 @@ class Link:
     def __post_init__(self) -> None:
         where = f"link {self.source} -> {self.target}"
         _require(self.bytes_per_s > 0, f"{where}: bytes_per_s is {self.bytes_per_s}, expected > 0")
-        _require(0 <= self.latency_s < math.inf, f"{where}: latency_s is {self.latency_s}, expected a finite number >= 0")
-        _require(0 <= self.usd_per_gb < math.inf, f"{where}: usd_per_gb is {self.usd_per_gb}, expected a finite number >= 0")
+        for name in ("latency_s", "usd_per_gb"):
+            value = getattr(self, name)
+            _require(0 <= value < math.inf, f"{where}: {name} is {value}, expected a finite number >= 0")
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,8 @@ def _wraps(values: npt.NDArray[Any], dtype: type) -> npt.NDArray[np.bool_]:
     if np.can_cast(values.dtype, dtype):
         return np.zeros(len(values), bool)
     most = float(np.iinfo(dtype).max) + 1.0
-    return ~((np.floor(values) == values) & (values >= -most) & (values < most))
+    kept: npt.NDArray[np.bool_] = (np.floor(values) == values) & (values >= -most) & (values < most)
+    return ~kept
 
 
 @dataclass(frozen=True)
@@ -306,9 +308,9 @@ class Jobs:
         Rows are sorted by (arrival, id) when they are not already.
 
         Raises:
-            InputError: a column is unknown, or a row holds NaN, a negative time or one above :data:`MOST_S`, a duplicate
-                id, a gang size below one, or a number that its column cannot hold; the message names source, row and
-                column.
+            InputError: a column is unknown, or a row holds NaN, a negative time or one above :data:`MOST_S`, a
+                duplicate id, a gang size below one, or a number that its column cannot hold; the message names source,
+                row and column.
         """
         tables: dict[str, tuple[str, ...]] = {
             "tenants": ("default",),

@@ -101,6 +101,23 @@ class RememberingStrategy(_Contract, Generic[Memory]):
 
 AnyStrategy = Strategy | RememberingStrategy[Any]
 
+#: What a strategy may declare in ``needs``.
+KNOWLEDGE = frozenset({"runtime"})
+
+
+def shape_fault(strategy: object) -> str:
+    """What is wrong with the form of a strategy, in words that follow its name; empty when nothing is."""
+    if not isinstance(strategy, (Strategy, RememberingStrategy)):
+        return "is no hcsim.Strategy or hcsim.RememberingStrategy"
+    params = vars(type(strategy)).get("__dataclass_params__")  # its own: a subclass is decorated anew
+    if params is None or not params.frozen:
+        return "is not decorated with @dataclass(frozen=True)"
+    if not isinstance(strategy.wake, Wake):
+        return f"has wake = {strategy.wake!r}, expected one of hcsim's wakes, such as while_waiting"
+    if not isinstance(strategy.needs, frozenset) or not strategy.needs <= KNOWLEDGE:
+        return f"has needs = {strategy.needs!r}, expected a subset of frozenset({{'runtime'}})"
+    return ""
+
 
 def strategy_sha256(strategy: AnyStrategy) -> str:
     """A hash of a strategy's code and parameters: the same object has the same hash in simulation and live."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.model import InputError, nearest
+from hcsim.model import MOST_S, InputError, nearest
 from hcsim.rng import stream, uniforms
 
 Floats = npt.NDArray[np.float64]
@@ -52,7 +52,9 @@ class Attributes:
         for name in ("deadline_slack", "estimate_factor"):
             given = getattr(self, name)
             if len(given) != 2 or not 0 <= given[0] <= given[1] < inf:
-                raise InputError(f"trace.attributes.{name} is {list(given)}, expected two numbers >= 0, the lower first")
+                raise InputError(
+                    f"trace.attributes.{name} is {list(given)}, expected two numbers >= 0, the lower first"
+                )
         for name in ("dataset_median_bytes", "dataset_sigma", "deadline_grace_s", "checkpoint_bytes", "checkpoint_s"):
             if not 0 <= getattr(self, name) < inf:
                 raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected a finite number >= 0")
@@ -73,7 +75,8 @@ class Attributes:
             return uniforms(seed, stream(name), jobs) if n else np.zeros(0)
 
         low, high = self.estimate_factor
-        estimate = duration_s * (low + (high - low) * draw("estimate"))
+        with np.errstate(over="ignore"):  # of a run time that is refused when the jobs are built
+            estimate = np.minimum(duration_s * (low + (high - low) * draw("estimate")), MOST_S)
         out: dict[str, Any] = {
             "user_estimate_s": np.ceil(estimate / 60.0) * 60.0,
             "checkpoint_interval_s": np.full(n, self.checkpoint_interval_s),

@@ -87,7 +87,9 @@ class Twin:
         )
         span_s = float((duration * gpus).sum()) / (self.gpus * self.load)
         if span_s > MOST_SPAN_S:
-            raise InputError(f"trace.load is {self.load:g}, at which submissions would span {span_s / 3.15e7:.0g} years")
+            raise InputError(
+                f"trace.load is {self.load:g}, at which submissions would span {span_s / 3.15e7:.0g} years"
+            )
         batch = _batches(seed, self.n)
         arrival = _arrivals(seed, batch, span_s)
         tenant = np.searchsorted(
