@@ -76,9 +76,9 @@ class Attributes:
 
         low, high = self.estimate_factor
         with np.errstate(over="ignore"):  # of a run time that is refused when the jobs are built
-            estimate = np.minimum(duration_s * (low + (high - low) * draw("estimate")), MOST_S)
+            estimate = duration_s * (low + (high - low) * draw("estimate"))
         out: dict[str, Any] = {
-            "user_estimate_s": np.ceil(estimate / 60.0) * 60.0,
+            "user_estimate_s": np.minimum(np.ceil(estimate / 60.0) * 60.0, MOST_S),
             "checkpoint_interval_s": np.full(n, self.checkpoint_interval_s),
             "checkpoint_bytes": self.checkpoint_bytes * gpus,
             "checkpoint_s": np.full(n, self.checkpoint_s),
