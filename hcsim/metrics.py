@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -371,6 +373,8 @@ def finish_time_fairness(table: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: 
 def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None) -> dict[str, Any]:
     """The figures of a run. Where nothing finished, what cannot be computed is None, never NaN.
 
+    JCT is over finished jobs and queue delay over started ones, so both say little of a run that left some unfinished;
+    ``finished_sha256`` tells whether two runs finished the same jobs.
     ``gpu_utilization`` is busy GPU-seconds over GPU-seconds that were up; ``gpu_seconds_lost`` counts run time done
     again; ``deadline_miss_rate`` is over jobs with a deadline.
     """
@@ -381,7 +385,7 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
     jct, delay = table["jct_s"][done], table["queue_delay_s"][~np.isnan(table["queue_delay_s"])]
     rho = finish_time_fairness(table, jobs, fleet)
     due = np.isfinite(jobs.deadline_s)
-    up = sum(use[k] for k in ("busy", "starting", "draining", "idle"))
+    up = math.fsum(use[k] for k in ("busy", "starting", "draining", "idle"))  # sum() is another from Python 3.12 on
     count = np.bincount(rows["kind"], minlength=64)
 
     def mean(x: Floats) -> float | None:
@@ -393,6 +397,9 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
     return {
         "jobs_submitted": len(jobs),
         "jobs_finished": int(done.sum()),
+        "jobs_rejected": int((table["status"] == "rejected").sum()),
+        "jobs_unfinished": int((table["status"] == "unfinished").sum()),
+        "finished_sha256": hashlib.sha256(jobs.id[done].tobytes()).hexdigest(),
         "jct_mean_s": mean(jct),
         "jct_p50_s": quantile(jct, 0.5),
         "jct_p99_s": quantile(jct, 0.99),

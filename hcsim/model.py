@@ -7,6 +7,7 @@ job; row ``j`` is job ``j`` everywhere in hcsim (``Jobs.id`` keeps the trace's o
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -379,6 +380,15 @@ class Jobs:
         for column in full.values():
             column.setflags(write=False)
         return Jobs(**full, **names, source=source)  # type: ignore[arg-type]
+
+    @cached_property
+    def sha256(self) -> str:
+        """A hash of all columns and name tables."""
+        digest = hashlib.sha256()
+        for key in ("id", *JOB_COLUMNS):
+            digest.update(np.ascontiguousarray(getattr(self, key)).tobytes())
+        digest.update(repr((self.tenants, self.gpu_types, self.residencies, self.dataset_sites)).encode())
+        return digest.hexdigest()
 
     def take(self, rows: npt.NDArray[Any]) -> Jobs:
         """The jobs at ``rows`` (a mask or ascending row numbers), with their ids."""
