@@ -407,4 +407,6 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> tuple[Di
 
 
 if __name__ == "__main__":
-    main()
+    from hcsim import cli  # the module that Hydra finds the callback in, not this second copy of it
+
+    cli.main()

@@ -291,7 +291,11 @@ def compare(runs: Runs, baseline: str | None = None) -> Comparison:
         raise InputError("no seed under which all strategies were run")
     if max(frame[key].map(_text).nunique() for key in ("versions", "code_sha256")) > 1:
         notes.append("the runs were made with different versions of hcsim or its libraries")
-    told = frame[frame["estimator"].map(lambda each: isinstance(each, dict))].drop_duplicates("strategy")
+    told = (
+        frame[frame["estimator"].map(lambda each: isinstance(each, dict))]
+        .drop_duplicates("strategy")
+        .sort_values("strategy")
+    )
     if told["estimator"].map(_text).nunique() > 1:
         known = ", ".join(f"{row['strategy']} {row['knowledge']}" for row in told.to_dict("records"))
         notes.append(f"strategies were told different run times: {known}")
@@ -329,7 +333,7 @@ def _other_jobs(table: dict[tuple[Any, Any], dict[Any, Any]], name: str, baselin
     """Who finished how many jobs, of a strategy that did not finish the baseline's."""
 
     def total(who: str, key: str) -> int:
-        return sum(table[who, seed][key] for seed in seeds)
+        return sum(int(table[who, seed][key]) for seed in seeds)
 
     said = [
         f"{who} {total(who, 'jobs_finished'):,} of {total(who, 'jobs_submitted'):,}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -264,6 +265,34 @@ def test_an_interrupt_of_one_run_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Fifo, "decide", interrupted)
-    said = hcsim("run", "strategy=fifo", "trace.n=50", f"hydra.run.dir={tmp_path}")
-    assert (said.status, said.out) == (130, "") and said.err.startswith("hcsim: error: interrupted")
-    assert not list(tmp_path.iterdir())
+    said = hcsim("run", "strategy=fifo", "trace.n=50", f"hydra.run.dir={tmp_path / 'run'}")
+    assert (said.status, said.out) == (130, "")
+    assert said.err == "hcsim: error: interrupted; nothing of the run is kept\n"
+    assert not (tmp_path / "run").exists()  # not even an empty folder
+    monkeypatch.chdir(tmp_path)
+    assert hcsim("run", "strategy=fifo", "trace.n=50").status == 130  # into a folder of its own
+    assert not [path for path in (tmp_path / "runs").glob("*/*")]
+
+
+def test_an_interrupted_sweep_names_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A default folder is another at the next start, so the same command alone would begin anew."""
+    from hcsim.strategies.fifo import Fifo
+
+    decide = Fifo.decide
+
+    def interrupted(self: Fifo, view: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Fifo, "decide", interrupted)
+    said = hcsim("run", "-m", "strategy=first_fit,fifo", "trace.n=50")
+    assert said.status == 130
+    found = re.fullmatch(
+        r"hcsim: error: interrupted; finished runs stay, and the same command with (hydra.sweep.dir=\S+) goes on where it"
+        r" stopped\n",
+        said.err,
+    )
+    assert found is not None
+    monkeypatch.setattr(Fifo, "decide", decide)
+    said = hcsim("run", "-m", "strategy=first_fit,fifo", "trace.n=50", found.group(1))
+    assert said.status == 0 and said.out.count("already done") == 1 and "2 finished runs" in said.out
