@@ -288,8 +288,8 @@ def test_an_interrupted_sweep_names_its_folder(tmp_path: Path, monkeypatch: pyte
     said = hcsim("run", "-m", "strategy=first_fit,fifo", "trace.n=50")
     assert said.status == 130
     found = re.fullmatch(
-        r"hcsim: error: interrupted; finished runs stay, and the same command with (hydra.sweep.dir=\S+) goes on where it"
-        r" stopped\n",
+        r"hcsim: error: interrupted; finished runs stay, and the same command with (hydra.sweep.dir=\S+) goes on where"
+        r" it stopped\n",
         said.err,
     )
     assert found is not None
