@@ -40,10 +40,10 @@ def folder_name(overrides: str) -> str:
     """
     text = re.sub(r"(^|,)\+{1,2}", r"\1", overrides)
     name = re.sub(r"[%/\\\x00-\x1f\x7f]", lambda found: f"%{ord(found.group()):02X}", text)
-    if len(name.encode()) <= LONGEST:
+    raw = os.fsencode(name)
+    if len(raw) <= LONGEST:
         return name
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return name.encode()[: LONGEST - 20].decode(errors="ignore") + "..." + digest
+    return raw[: LONGEST - 20].decode(errors="ignore") + "..." + hashlib.sha256(raw).hexdigest()[:16]
 
 
 OmegaConf.register_new_resolver("bare", folder_name, replace=True)

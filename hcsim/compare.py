@@ -215,7 +215,8 @@ def load_runs(folders: Sequence[str | Path]) -> tuple[Runs, list[str]]:
                 left_out.append(f"{path}: {str(error).splitlines()[0]}")
         left_out.extend(f"{p.parent}: failed: {p.read_text().strip()}" for p in sorted(folder.rglob("error.txt")))
     if not good:
-        raise InputError(f"no finished run (summary.json) below {', '.join(map(str, folders))}")
+        why = f"; {len(left_out)} left out, the first: {left_out[0]}" if left_out else ""
+        raise InputError(f"no finished run (summary.json) below {', '.join(map(str, folders))}{why}")
     return Runs(tuple(dict.fromkeys(good))), left_out
 
 

@@ -14,11 +14,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hcsim import __version__
-from hcsim.cli import COMMANDS, choices
+from hcsim.cli import COMMANDS, choices, folder_name
 from hcsim.log import Log
-from tests.shell import hcsim, heeds_interrupts
+from tests.shell import hcsim, heeds_interrupts, swf
 
 SUMMARY = """
 jobs_submitted jobs_finished jct_mean_s jct_p50_s jct_p99_s queue_delay_mean_s queue_delay_p99_s makespan_s
@@ -181,6 +183,53 @@ def test_a_cell_that_is_mended_is_made(tmp_path: Path) -> None:
     trace.write_text("1 0 -1 60 4 -1 -1 4 100 -1 1 7 1 1 1 1 -1 -1\n")
     assert hcsim(*args).status == 0
     assert len(cells(tmp_path / "sweep")) == 2 and not list(tmp_path.rglob("error.txt"))
+
+
+def test_finished_cells_whose_trace_is_damaged_later_are_not_passed_off_as_done(tmp_path: Path) -> None:
+    """What was made of the trace as it was stays, and is good again when the trace is."""
+    trace = tmp_path / "jobs.swf"
+    trace.write_text(swf())
+    args = ("run", "-m", "seed=1,2", "trace=swf", f"trace.path={trace}", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert hcsim(*args).status == 0
+    trace.write_text(swf(run=-7))
+    said = hcsim(*args)
+    assert said.status == 2 and said.err.count(f"{trace}: row 1: run_s is -7") == 2
+    assert "0 finished runs" in said.out and "already done" not in said.out
+    said = hcsim("compare", tmp_path / "sweep")
+    assert said.status == 2 and "2 left out, the first: " in said.err and "run_s is -7" in said.err
+    trace.write_text(swf())
+    assert hcsim(*args).out.count("already done") == 2
+    assert hcsim("compare", tmp_path / "sweep").status == 0
+
+
+def test_folders_of_a_sweep_stay_inside_it(tmp_path: Path) -> None:
+    """Whatever the overrides hold, and however many they are: one folder per cell, found again."""
+    (tmp_path / "data").mkdir()
+    for name in "ab":
+        (tmp_path / "data" / f"{name}.swf").write_text(swf(1, 0, 60) + swf(2, 9, 60))
+    place = os.path.relpath(tmp_path / "data")
+    paths = ",".join(f"{place}/../data/{name}.swf" for name in "ab")
+    many = [f"trace.attributes.{key}=1" for key in ("checkpoint_s", "restart_s", "dataset_sigma", "checkpoint_bytes")]
+    for swept in ([f"trace.path={paths}"], [f"trace.path={paths}", *many]):
+        sweep = tmp_path / f"sweep{len(swept)}"
+        args = ("run", "-m", "trace=swf", *swept, "seed=1,2", f"hydra.sweep.dir={sweep}")
+        said = hcsim(*args)
+        assert (said.status, said.err) == (0, "") and "4 finished runs" in said.out
+        folders = [path.parent for path in sweep.rglob("summary.json")]
+        assert len(folders) == 4 and {path.parent for path in folders} == {sweep}
+        assert all(".swf" in path.name or "checkpoint_s=1" in path.name for path in folders)  # still to be read
+        assert hcsim(*args).out.count("already done") == 4
+        assert hcsim("compare", sweep).status == 2  # two traces
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "sweep1", "sweep5"}
+
+
+@given(st.lists(st.text(max_size=90), min_size=2, max_size=2, unique=True))
+def test_names_of_folders(texts: list[str]) -> None:
+    one, two = (folder_name(f"key={text}") for text in texts)
+    assert one != two
+    for name in (one, two):
+        assert len(name.encode(errors="surrogatepass")) <= 140 and not set(name) & set("/\\\0\n")
+    assert folder_name("++trace.n=3,+a=1,seed=2,b=c+d") == "trace.n=3,a=1,seed=2,b=c+d"
 
 
 def test_a_sweep_of_a_choice_that_is_not_there_starts_nothing(tmp_path: Path) -> None:
