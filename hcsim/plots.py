@@ -67,10 +67,10 @@ def tradeoff(ax: Axes, comparison: Comparison) -> Axes:
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.margins(x=0.12, y=0.12)
-    spans = {n: (comparison.cells[n]["cost_usd"], comparison.cells[n]["jct_mean_s"]) for n in points}
-    _label(ax, points, {n: (_bar(x.half), _bar(y.half)) for n, (x, y) in spans.items()}, comparison)
     ax.set_xlabel("cost (kUSD)")
     ax.set_ylabel("mean JCT (h)")
+    spans = {n: (comparison.cells[n]["cost_usd"], comparison.cells[n]["jct_mean_s"]) for n in points}
+    _label(ax, points, {n: (_bar(x.half), _bar(y.half)) for n, (x, y) in spans.items()}, comparison)
     return ax
 
 
