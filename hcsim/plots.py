@@ -60,7 +60,7 @@ def tradeoff(ax: Axes, comparison: Comparison) -> Axes:
     front = sorted(p for p in rivals if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in rivals))
     if front:
         ax.plot(*np.array(front).T, color="#999999", lw=1, ls="--", zorder=0, label="Pareto front")
-        ax.legend(frameon=False, loc="upper right", fontsize=8)
+        ax.legend(frameon=False, loc="best", fontsize=8)
     if points and max(p[1] for p in points.values()) > 4 * min(p[1] for p in points.values()):
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -87,7 +87,8 @@ def _label(
     figure.canvas.draw()  # so that places on paper are known
     unit = figure.dpi / 72.0
     frame = ax.get_window_extent()
-    taken = []
+    legend = ax.get_legend()
+    taken = [tuple(legend.get_window_extent().extents)] if legend else []
     for name, (x, y) in points.items():
         across, up = bars[name]
         spans = (((x, y), (x, y), 5), ((x - across, y), (x + across, y), 1), ((x, y - up), (x, y + up), 1))
