@@ -21,4 +21,5 @@ class Listed:
         Raises:
             InputError: as :meth:`hcsim.model.Jobs.build`.
         """
-        return Jobs.build(source="listed jobs", **self.columns)
+        columns: dict[str, Any] = {**self.columns}
+        return Jobs.build(source="listed jobs", **columns)
