@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hcsim.compare import BETTER, METRICS, OTHER_JOBS, WORSE, Comparison
 
@@ -81,43 +82,61 @@ def _bar(half: float) -> float:
 def _label(
     ax: Axes, points: dict[str, tuple[float, float]], bars: dict[str, tuple[float, float]], comparison: Comparison
 ) -> None:
-    """Name each point as near as no other name, point or bar is in the way, with a line to it where that is not beside
-    it. ``bars`` are half-widths of the intervals."""
+    """Name each point near it, with a line to it where the name is not beside it.
+
+    Of the places around a point the one is taken that costs least: far away, over a bar, across another point, and
+    above all over another name or outside the axes cost. ``bars`` are half-widths of the intervals.
+    """
     figure = ax.figure
     figure.canvas.draw()  # so that places on paper are known
     unit = figure.dpi / 72.0
     frame = ax.get_window_extent()
     legend = ax.get_legend()
-    taken = [tuple(legend.get_window_extent().extents)] if legend else []
-    for name, (x, y) in points.items():
-        across, up = bars[name]
-        spans = (((x, y), (x, y), 5), ((x - across, y), (x + across, y), 1), ((x, y - up), (x, y + up), 1))
-        for corner, other, pad in spans:
-            (x0, y0), (x1, y1) = ax.transData.transform([corner, other])
-            taken.append((x0 - pad * unit, y0 - pad * unit, x1 + pad * unit, y1 + pad * unit))
-    for name, (x, y) in sorted(points.items(), key=lambda item: item[1]):
-        style: dict[str, Any] = {"color": colour(comparison, name), "fontsize": 9, "ha": "center", "va": "center"}
-        text = ax.annotate(name, (x, y), **style)
-        size = text.get_window_extent()
+    named = [_boxes(legend.get_window_extent().extents)] if legend else []
+    names = list(points)
+    at = ax.transData.transform([points[name] for name in names]).reshape(-1, 2)
+    dots = np.c_[at - 5 * unit, at + 5 * unit]
+    lines = []
+    for (x, y), (across, up) in zip(points.values(), bars.values(), strict=True):
+        for ends in ([(x - across, y), (x + across, y)], [(x, y - up), (x, y + up)]):
+            lines.append(_boxes(ax.transData.transform(ends).ravel() + np.array([-unit, -unit, unit, unit])))
+    far = np.array([*product(range(0, 96, 8), range(0, 96, 8), (1, -1, 0), (1, -1, 0))], float)
+    far = far[(far[:, 2] != 0) | (far[:, 3] != 0)]
+    for k in np.lexsort(at.T[::-1]).tolist():
+        style: dict[str, Any] = {"color": colour(comparison, names[k]), "fontsize": 9, "ha": "center", "va": "center"}
+        text = ax.annotate(names[k], points[names[k]], **style)
+        half = np.array([text.get_window_extent().width, text.get_window_extent().height]) / 2
         text.remove()
-        half_width, half_height = size.width / 2, size.height / 2
-        at_x, at_y = ax.transData.transform((x, y))
-        for reach, right, above in product(range(0, 200, 5), (1, -1, 0), (1, -1, 0)):
-            by_x = right * (half_width + (5 + reach) * unit)
-            by_y = above * (half_height + (3 + reach) * unit)
-            left, low = at_x + by_x - half_width, at_y + by_y - half_height
-            box = (left, low, left + size.width, low + size.height)
-            inside = frame.x0 < left and box[2] < frame.x1 and frame.y0 < low and box[3] < frame.y1
-            if inside and not any(_overlap(box, other) for other in taken):
-                break
-        taken.append(box)
-        if reach:
+        by = far[:, 2:] * (half + (far[:, :2] + np.array([5, 3])) * unit)
+        box = np.c_[at[k] + by - half, at[k] + by + half]
+        way = at[k] + by[:, None, :] * np.linspace(0.0, 1.0, 16)[None, :-1, None]  # the line, point by point
+        way_boxes = np.concatenate([way - 1, way + 1], axis=2)
+        outside = (box[:, :2] < (frame.x0, frame.y0)).any(1) | (box[:, 2:] > (frame.x1, frame.y1)).any(1)
+        cost = far[:, 0] + far[:, 1] + 1000.0 * outside + 30.0 * _hits(box, np.concatenate(lines))
+        cost += 300.0 * _hits(box, np.concatenate([dots, *named]))
+        tied = far[:, 0] + far[:, 1] > 0
+        for obstacles, price in ((np.delete(dots, k, 0), 10.0), *((each, 60.0) for each in named)):
+            cost += tied * price * sum((_hits(way_boxes[:, i], obstacles) for i in range(way.shape[1])), np.zeros(1))
+        best = int(np.argmin(cost))
+        named.append(box[best : best + 1] + np.array([-2, -2, 2, 2]) * unit)
+        if tied[best]:
+            named.append(way_boxes[best])
             style["arrowprops"] = {"arrowstyle": "-", "color": style["color"], "lw": 0.7, "shrinkA": 1, "shrinkB": 4}
-        ax.annotate(name, (x, y), xytext=(by_x / unit, by_y / unit), textcoords="offset points", zorder=4, **style)
+        ax.annotate(
+            names[k], points[names[k]], xytext=tuple(by[best] / unit), textcoords="offset points", zorder=4, **style
+        )
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _boxes(extents: Any) -> npt.NDArray[np.float64]:
+    """Left, bottom, right and top on paper, shape (1, 4)."""
+    return np.asarray(extents, np.float64).reshape(1, 4)
+
+
+def _hits(some: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How many of ``others`` each of some boxes overlaps; shapes (n, 4) and (m, 4), to (n,)."""
+    apart = (some[:, None, :2] >= others[None, :, 2:]).any(2) | (others[None, :, :2] >= some[:, None, 2:]).any(2)
+    count: npt.NDArray[np.float64] = (~apart).sum(axis=1).astype(np.float64)
+    return count
 
 
 def jct_cdf(ax: Axes, jobs: pd.DataFrame, comparison: Comparison) -> Axes:

@@ -41,7 +41,7 @@ def axes() -> Axes:
     return ax
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.lists(st.tuples(st.floats(1, 100), st.floats(1, 100)), min_size=2, max_size=11),
     st.floats(0.0, 20.0),
