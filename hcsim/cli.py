@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from hcsim.model import InputError, nearest
 
 CONF = Path(__file__).resolve().parent / "conf"  # the one place that knows where the configuration is
-OmegaConf.register_new_resolver("bare", lambda text: text.replace("+", ""), replace=True)  # folder names of a sweep
+LONGEST = 140  # bytes of a folder's name; file systems that encrypt names end at 143, others at 255
 KEYS = ("fleet", "trace", "strategy", "estimator", "executor", "perf", "experiment", "seed", "data_dir",
         "on_infeasible", "hydra.run.dir", "hydra.sweep.dir", "hydra/launcher")  # fmt: skip
 COMMANDS = {
@@ -31,6 +31,22 @@ COMMANDS = {
     "explain": "the story of one job: hcsim explain RUN JOB",
     "demo": "six strategies, five seeds, a hybrid fleet, one page: hcsim demo [DIR]",
 }
+
+
+def folder_name(overrides: str) -> str:
+    """What a sweep calls the folder of a cell: its overrides without Hydra's ``+``, as one name in one folder.
+
+    What a name cannot hold is escaped as in a URL; of a longer one the beginning stays, and a hash of the whole.
+    """
+    text = re.sub(r"(^|,)\+{1,2}", r"\1", overrides)
+    name = re.sub(r"[%/\\\x00-\x1f\x7f]", lambda found: f"%{ord(found.group()):02X}", text)
+    raw = os.fsencode(name)
+    if len(raw) <= LONGEST:
+        return name
+    return raw[: LONGEST - 20].decode(errors="ignore") + "..." + hashlib.sha256(raw).hexdigest()[:16]
+
+
+OmegaConf.register_new_resolver("bare", folder_name, replace=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,12 +71,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 
             sys.exit(commands.main(args))
     except KeyboardInterrupt:
-        fail("interrupted; finished runs stay, and the same command goes on where it stopped", 130)
+        fail(_interrupted(args), 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (InputError, OSError) as error:
         fail(said(error))
+
+
+def _interrupted(args: Sequence[str]) -> str:
+    """What an interrupt leaves behind, and how to go on: a default folder is another at the next start."""
+    if not _sweeps:
+        return "interrupted" + ("; nothing of the run is kept" if args[0] == "run" else "")
+    key = f"hydra.sweep.dir={_sweeps[-1]}"
+    how = "the same command" if key in args else f"the same command with {key}"
+    return f"interrupted; finished runs stay, and {how} goes on where it stopped"
 
 
 def said(error: Exception) -> str:
@@ -79,6 +104,7 @@ def fail(message: str, status: int = 2) -> None:
 # -- hcsim run ---------------------------------------------------------------------------------------------------------
 
 _failed: list[str] = []
+_sweeps: list[Path] = []  # the folder of the sweep that has begun
 _shown: list[Any] = []  # the sweep's display; not kept on the callback, which is sent to workers
 
 
@@ -89,7 +115,8 @@ class Failures(Callback):
         """Start the display, on a terminal."""
         from hcsim.progress import Sweeping
 
-        _shown.append(Sweeping(Path(config.hydra.sweep.dir)))
+        _sweeps.append(Path(config.hydra.sweep.dir))
+        _shown.append(Sweeping(_sweeps[-1]))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Stop it and read what went wrong."""
@@ -97,7 +124,7 @@ class Failures(Callback):
             _shown.pop().stop()
         folder = Path(config.hydra.sweep.dir)
         _failed.extend(f"{path.parent}: {path.read_text().strip()}" for path in sorted(folder.rglob("error.txt")))
-        done = len(list(folder.rglob("summary.json")))
+        done = sum(1 for each in folder.rglob("summary.json") if not each.with_name("error.txt").exists())
         print(f"{done} finished runs in {folder}; hcsim compare {folder} compares them")
 
 
@@ -110,7 +137,8 @@ def _run(args: list[str]) -> None:
         print(_run_help())
         return
     _failed.clear()
-    _importable()
+    _sweeps.clear()
+    importable()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and we say it in one line
     sys.argv = ["hcsim", *_in_order(forced(args))]
     try:
@@ -127,7 +155,7 @@ def _run(args: list[str]) -> None:
         sys.exit(2)
 
 
-def _importable() -> None:
+def importable() -> None:
     """The current folder's modules can be named in a configuration, however hcsim was started; those installed win."""
     here = os.getcwd()
     if here not in sys.path:
@@ -172,9 +200,19 @@ def forced(overrides: Sequence[str]) -> list[str]:
     return [f"++{each}" if _PART.match(each) else each for each in overrides]
 
 
-def choices() -> dict[str, list[str]]:
-    """Configuration group -> the names to choose from."""
-    return {g.name: sorted(f.stem for f in g.glob("*.yaml")) for g in sorted(CONF.iterdir()) if g.is_dir()}
+def choices(config_dir: str | None = None) -> dict[str, list[str]]:
+    """Configuration group -> the names to choose from, with those of a folder of the user's own.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    folders = [CONF, *([Path(config_dir)] if config_dir else [])]
+    if not folders[-1].is_dir():
+        raise InputError(f"Additional config directory '{config_dir}' not found")
+    found: dict[str, set[str]] = {}
+    for group in (each for folder in folders for each in sorted(folder.iterdir()) if each.is_dir()):
+        found.setdefault(group.name, set()).update(file.stem for file in group.glob("*.yaml"))
+    return {name: sorted(files) for name, files in found.items()}
 
 
 def task(config: DictConfig) -> None:
@@ -189,47 +227,81 @@ def task(config: DictConfig) -> None:
     folder = Path(hydra_config.runtime.output_dir)
     try:
         _cell(config, folder, dict(hydra_config.runtime.choices))
+    except KeyboardInterrupt:
+        if hydra_config.mode == RunMode.RUN:
+            _drop_empty(folder)
+        raise
     except (InputError, OSError, OmegaConfBaseException) as error:
         message = plain(error) if isinstance(error, OmegaConfBaseException) else said(error)
         if hydra_config.mode == RunMode.MULTIRUN:
             (folder / "error.txt").write_text(message + "\n")  # the rest of the sweep goes on
             return
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        _drop_empty(folder)
         _failed.append(message)  # raised, Hydra would print it in its own words first
+
+
+def _drop_empty(folder: Path) -> None:
+    """Take away a run's folder in which there is nothing."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
     import json
 
-    from hcsim.experiment import FILES, write_atomically
-    from hcsim.progress import Watching, told
-    from hcsim.strategy import strategy_sha256
+    from hcsim.experiment import write_atomically
+    from hcsim.progress import Busy, Watching, lost, told
 
     (folder / "error.txt").unlink(missing_ok=True)
     text = OmegaConf.to_yaml(config, resolve=True)
+    kept = folder / "config.yaml"
     experiment = build(config, chosen)
-    code = strategy_sha256(experiment.strategy)
-    digest = hashlib.sha256((text + code).encode()).hexdigest()
-    summary = folder / "summary.json"
-    if summary.is_file() and json.loads(summary.read_text()).get("config_sha256") == digest:
+    try:
+        with Busy("reading the trace"):
+            ready = experiment.prepare()
+    except BaseException:
+        if kept.is_file() and kept.read_text() != text:
+            _clear(folder)  # what is there is of another configuration
+        raise
+    identity = {key: value for key, value in experiment.identity(ready).items() if key != "versions"}
+    digest = hashlib.sha256(json.dumps([text, identity], sort_keys=True).encode()).hexdigest()
+    if _has(folder, digest):
         print(f"{folder}: already done")
         return
-    summary.unlink(missing_ok=True)
-    write_atomically(folder / "config.yaml", lambda path: path.write_text(text))
+    _clear(folder)
+    write_atomically(kept, lambda path: path.write_text(text))
     try:
         with Watching(str(chosen.get("strategy"))) as watch:
-            result = experiment.run(watch=watch)
+            result = experiment.run(watch=watch, ready=ready)
         result.summary["config_sha256"] = digest
         result.log.write(folder / "log.parquet")
         result.save(folder)
     except BaseException:
-        for path in [*(folder / name for name in FILES), *folder.glob("*.partial")]:
-            path.unlink(missing_ok=True)
+        _clear(folder)
         raise
-    if result.summary["left_out"]:
-        print(f"hcsim: note: {result.summary['left_out']}", file=sys.stderr)
+    for note in (result.summary["left_out"], lost(result.summary)):
+        if note:
+            print(f"hcsim: note: {note}", file=sys.stderr)
     print(told(result.summary, folder))
+
+
+def _has(folder: Path, digest: str) -> bool:
+    """Whether a folder holds that run, finished."""
+    import json
+
+    try:
+        summary = json.loads((folder / "summary.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(summary, dict) and summary.get("config_sha256") == digest
+
+
+def _clear(folder: Path) -> None:
+    """Take away the files of a run, the summary first: without it the rest is no finished run."""
+    from hcsim.experiment import FILES
+
+    for path in [*(folder / name for name in reversed(FILES)), *folder.glob("*.partial")]:
+        path.unlink(missing_ok=True)
 
 
 #: Part -> what it must have to be one.
@@ -316,14 +388,18 @@ def plain(error: BaseException) -> str:
 
 
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> tuple[DictConfig, dict[str, str]]:
-    """A configuration outside Hydra's own runs, and what was chosen for each group."""
+    """A configuration outside Hydra's own runs, and what was chosen for each group. ``config_dir`` is searched too."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    given = forced(overrides)
+    if config_dir:
+        place = str(Path(config_dir).resolve()).replace("'", "\\'")
+        given.append(f"hydra.searchpath=['file://{place}']")
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = hydra.compose("config", forced(overrides), return_hydra_config=True)
+            config = hydra.compose("config", given, return_hydra_config=True)
             chosen = dict(config.hydra.runtime.choices)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(plain(error)) from None
@@ -331,4 +407,6 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> tuple[Di
 
 
 if __name__ == "__main__":
-    main()
+    from hcsim import cli  # the module that Hydra finds the callback in, not this second copy of it
+
+    cli.main()

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hcsim.cli import importable
 from hcsim.model import InputError, nearest
 
 
 def main(args: Sequence[str]) -> int:
     """Run one command; its exit status."""
+    importable()  # a run or a configuration may name modules of the user's own
     parser = _Parser(prog=f"hcsim {args[0]}", description=__doc__)
     if args[0] == "compare":
         parser.description = "Compare finished runs, paired over seeds; writes comparison.csv, .md and report.html."
@@ -25,8 +27,9 @@ def main(args: Sequence[str]) -> int:
     if args[0] == "strategies":
         parser.add_argument("what", choices=("list", "check"))
         parser.add_argument("names", nargs="*")
-        given = parser.parse_args(args[1:])
-        return strategies(given.what, given.names)
+        parser.add_argument("--config-dir", help="a folder of configuration of your own, as for hcsim run")
+        given = parser.parse_intermixed_args(args[1:])  # names may stand after an option
+        return strategies(given.what, given.names, given.config_dir)
     if args[0] == "traces":
         from hcsim import trace_commands
 
@@ -82,34 +85,38 @@ def compare(folders: Sequence[str], baseline: str | None, out: Path) -> int:
     return 0
 
 
-def strategies(what: str, names: Sequence[str]) -> int:
-    """List the shipped strategies, or run the public checker over them."""
+def strategies(what: str, names: Sequence[str], config_dir: str | None = None) -> int:
+    """List the strategies that ship and those of ``config_dir``, or run the public checker over them."""
     from hcsim.cli import choices, compose, part
 
-    known = choices()["strategy"]
+    known = choices(config_dir)["strategy"]
     for name in names:
         if name not in known:
             raise InputError(f"no strategy '{name}'; {nearest(name, known)}")
     failed = 0
     for name in names or known:
-        config, _ = compose([f"strategy={name}"])
-        strategy = part(config, "strategy")
-        if what == "list":
-            knows = "knows run times" if "runtime" in strategy.needs else ""
-            text = (type(strategy).__doc__ or "").strip().split("\n\n")[0]
-            print(f"{name:<22} {' '.join(text.split())}{' [' + knows + ']' if knows else ''}")
-            continue
-        from hcsim.testing import CheckFailed, check_strategy
-
+        config, _ = compose([f"strategy={name}"], config_dir)
         try:
-            check_strategy(strategy)
-            print(f"{name:<22} ok")
-        except CheckFailed as error:
+            strategy = part(config, "strategy")
+            print(f"{name:<22} {_about(strategy) if what == 'list' else _checked(strategy)}")
+        except (InputError, AssertionError) as error:  # one that is broken hides no other
             failed += 1
             print(f"{name:<22} FAILED: {error}")
     if what == "check":
         print(f"{len(names or known) - failed} of {len(names or known)} strategies pass")
     return 1 if failed else 0
+
+
+def _about(strategy: Any) -> str:
+    text = (type(strategy).__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(text.split()) + (" [knows run times]" if "runtime" in strategy.needs else "")
+
+
+def _checked(strategy: Any) -> str:
+    from hcsim.testing import check_strategy
+
+    check_strategy(strategy)
+    return "ok"
 
 
 def _experiment(run: Path) -> Any:

@@ -16,8 +16,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A clause naming the valid name closest to ``name``, or the valid names when none is close."""
     import difflib
 
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    names = [str(each) for each in known]  # a configuration's names may look like numbers
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
     shown = ", ".join(sorted(names)[:12]) + (", ..." if len(names) > 12 else "")

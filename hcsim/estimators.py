@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.model import InputError, Jobs
+from hcsim.model import MOST_S, InputError, Jobs
 from hcsim.rng import stream, uniforms
 
 
@@ -32,8 +32,8 @@ class Noisy:
     sigma: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.sigma >= 0:
-            raise InputError(f"estimator.sigma is {self.sigma}, expected >= 0")
+        if not 0 <= self.sigma <= 10:
+            raise InputError(f"estimator.sigma is {self.sigma}, expected 0 to 10")
 
     @property
     def knowledge(self) -> str:
@@ -53,6 +53,10 @@ class User:
     """What the user declared. A job without a declaration gets ``default_s`` (0: that is an error)."""
 
     default_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.default_s <= MOST_S:
+            raise InputError(f"estimator.default_s is {self.default_s}, expected 0 to {MOST_S:g}")
 
     @property
     def knowledge(self) -> str:

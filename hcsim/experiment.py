@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +28,9 @@ from hcsim.metrics import job_table, summarize, timeline
 from hcsim.model import Fleet, InputError, Jobs
 from hcsim.perf import Perf
 from hcsim.sim import Simulated
+from hcsim.sources import modules_in, plain, source_sha256
 from hcsim.state import State
-from hcsim.strategy import AnyStrategy, strategy_sha256
+from hcsim.strategy import AnyStrategy, shape_fault, strategy_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,8 +94,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise InputError(f"seed is {self.seed!r}, expected an integer >= 0")
-        if not is_dataclass(self.strategy):
-            raise InputError(f"strategy {self.strategy.name} is not a dataclass, expected @dataclass(frozen=True)")
+        if fault := shape_fault(self.strategy):
+            raise InputError(f"strategy {type(self.strategy).__name__} {fault}")
         if self.on_infeasible not in ("reject", "error"):
             raise InputError(f"on_infeasible is '{self.on_infeasible}', expected 'reject' or 'error'")
 
@@ -104,6 +105,7 @@ class Experiment:
         Raises:
             InputError: bad input; a strategy that needs run times under an estimator that gives none.
         """
+        started = time.process_time()
         jobs = self.trace if isinstance(self.trace, Jobs) else self.trace.jobs(self.seed)
         fleet, jobs = self.executor.world(self.fleet, jobs)
         submitted = len(jobs)
@@ -113,7 +115,7 @@ class Experiment:
         if knows and estimate is None:
             raise InputError(f"strategy {self.strategy.name} needs run times, and estimator=none gives none")
         told = None if estimate is None else np.ascontiguousarray(estimate).data
-        return Prepared(fleet, jobs, submitted, told, left_out)
+        return Prepared(fleet, jobs, submitted, told, left_out, time.process_time() - started)
 
     def _feasible(self, fleet: Fleet, jobs: Jobs) -> tuple[Jobs, str]:
         """The jobs that some pool could hold, and what to say of those that none could."""
@@ -132,14 +134,19 @@ class Experiment:
             raise InputError(f"{text}, and no other is left to run")
         return jobs.take(~bad), f"{text} are left out"
 
-    def run(self, folder: str | Path | None = None, watch: Watch | None = None) -> Result:
+    def run(
+        self, folder: str | Path | None = None, watch: Watch | None = None, ready: Prepared | None = None
+    ) -> Result:
         """Make the run; with ``folder``, keep it there (``summary.json`` is written last).
+
+        Args:
+            ready: what :meth:`prepare` gave, if it has been called.
 
         Raises:
             InputError: bad input, or a strategy at fault; nothing that looks like a finished run is left behind.
         """
-        started = time.process_time()
-        ready = self.prepare()
+        started = time.process_time() - (ready.cpu_s if ready else 0.0)
+        ready = ready or self.prepare()
         path = None if folder is None else Path(folder)
         if path is not None:
             path.mkdir(parents=True, exist_ok=True)
@@ -156,7 +163,7 @@ class Experiment:
         finally:
             executor.close()
         ledger = bill(log.array(), ready.fleet)
-        summary = self._identity(ready) | summarize(log.array(), ready.jobs, ready.fleet, ledger)
+        summary = self.identity(ready) | summarize(log.array(), ready.jobs, ready.fleet, ledger)
         summary["jobs_submitted"] = ready.submitted
         summary["jobs_infeasible"] = ready.submitted - len(ready.jobs)
         summary["left_out"] = ready.left_out
@@ -168,23 +175,29 @@ class Experiment:
             result.save(path)
         return result
 
-    def _identity(self, ready: Prepared) -> dict[str, Any]:
-        """What was run, in names and hashes."""
+    def identity(self, ready: Prepared) -> dict[str, Any]:
+        """What is run, in names, parameters and hashes: runs that agree in all of these come out the same.
+
+        ``jobs_sha256`` covers all columns as they are played, ``fleet_sha256`` the fleet; ``code_sha256`` is of the
+        engine, the executor and whatever processes of the user's own run in it.
+        """
         knows = "runtime" in self.strategy.needs
-        digest = hashlib.sha256()
-        for key in ("id", "arrival_s", "duration_s", "gpus", "residency", "dataset_bytes", "deadline_s"):
-            digest.update(np.ascontiguousarray(getattr(ready.jobs, key)).tobytes())
+        engine = modules_in(self.executor) | modules_in(self.estimator) | modules_in(self.perf)
         return {
             "strategy": self.names.get("strategy", self.strategy.name),
-            "strategy_params": _finite(asdict(self.strategy)),  # type: ignore[call-overload]
+            "strategy_params": _params(self.strategy),
             "strategy_sha256": strategy_sha256(self.strategy),
             "knowledge": self.estimator.knowledge if knows else "none",
             "trace": self.names.get("trace", ready.jobs.source),
             "fleet": self.names.get("fleet", ready.fleet.name),
             "executor": self.executor.name,
+            "executor_params": _params(self.executor),
+            "perf": _params(self.perf),
+            "estimator": plain(self.estimator) if knows else None,
             "seed": self.seed,
-            "jobs_sha256": digest.hexdigest(),
-            "fleet_sha256": hashlib.sha256(repr((ready.fleet, self.perf)).encode()).hexdigest(),
+            "jobs_sha256": ready.jobs.sha256,
+            "fleet_sha256": hashlib.sha256(json.dumps(plain(ready.fleet)).encode()).hexdigest(),
+            "code_sha256": source_sha256("hcsim.experiment", *sorted(engine)),
             "versions": versions(self.executor.libraries),
         }
 
@@ -198,6 +211,7 @@ class Prepared:
     submitted: int
     estimate_s: memoryview | None
     left_out: str = ""
+    cpu_s: float = 0.0
 
 
 class _Watched:
@@ -248,13 +262,10 @@ class Result:
         write_atomically(folder / "summary.json", lambda path: path.write_text(text))
 
 
-def _finite(value: Any) -> Any:
-    """A value that JSON can hold: infinities and NaN as text."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+def _params(part: Any) -> dict[str, Any]:
+    """A part's parameters; none of one that is no dataclass."""
+    found = plain(part)
+    return {key: value for key, value in found.items() if key != "type"} if isinstance(found, dict) else {}
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:

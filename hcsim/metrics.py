@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,106 +14,10 @@ import numpy.typing as npt
 from hcsim.events import KINDS, Kind
 from hcsim.ledger import HOUR_S, Ledger, bill
 from hcsim.model import Fleet, Jobs
+from hcsim.spells import Floats, Rows, Spells, by_job, of_kinds, spells, with_shrunk_claims
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Rows = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
-_POPCOUNT = np.array([mask.bit_count() for mask in range(1 << 16)], np.int64)
-
-
-def _of(rows: Rows, *kinds: Kind) -> Rows:
-    return rows[np.isin(rows["kind"], [int(kind) for kind in kinds])]
-
-
-@dataclass(frozen=True)
-class Spells:
-    """Each time that a job held GPUs, one row per spell, in log order.
-
-    ``placed_s``, ``started_s`` (NaN: it never started), ``stopped_s`` (when it was told to stop, or ended),
-    ``released_s`` (when it let go of its GPUs: after its drain), ``lost_s`` seconds of run to be done again, ``gpus``
-    (shares count as fractions), ``pool``, and ``how`` it ended (an event kind; 0: still going at the end of the log).
-    """
-
-    job: npt.NDArray[np.int64]
-    pool: npt.NDArray[np.int64]
-    gpus: Floats
-    placed_s: Floats
-    started_s: Floats
-    stopped_s: Floats
-    released_s: Floats
-    lost_s: Floats
-    how: npt.NDArray[np.int64]
-
-
-def spells(rows: Rows, fleet: Fleet) -> Spells:
-    """The spells of a log. Shape of each column: (number of times a job was given GPUs,)."""
-    end_s = float(rows["time_s"][-1]) if len(rows) else 0.0
-    kinds = [Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED]
-    mine, opens = _by_job(_of(rows, *kinds))
-    kind, job, time = mine["kind"].astype(np.int64), mine["subject"].astype(np.int64), mine["time_s"]
-    is_part = kind == Kind.PLACED
-    number = np.cumsum(opens) - 1
-    count = int(opens.sum())
-    first = np.flatnonzero(opens)
-    part_gpus = _POPCOUNT[np.where(is_part, mine["value"], 0).astype(np.int64)] * mine["detail"] / 1000.0
-    gpus = np.bincount(number[is_part], part_gpus[is_part], minlength=count).astype(np.float64)
-    nan = np.full(count, np.nan)
-    out = Spells(
-        job[first],
-        np.array(fleet.node_pool, np.int64)[mine["node"][first]],
-        gpus,
-        time[first].copy(),
-        nan.copy(),
-        nan.copy(),
-        nan.copy(),
-        np.zeros(count),
-        np.zeros(count, np.int64),
-    )
-    started = kind == Kind.STARTED
-    out.started_s[number[started]] = time[started]
-    # a job that moves drains while its next claim stands already: that PREEMPTED closes the spell before
-    spell_of = number - _moves(kind, mine["detail"], job)
-    drains = kind == Kind.DRAINING
-    out.stopped_s[spell_of[drains]] = time[drains]
-    for ends in (Kind.PREEMPTED, Kind.LOST, Kind.FINISHED):
-        at = kind == ends
-        where = spell_of[at]
-        out.released_s[where] = time[at]
-        out.stopped_s[where] = np.where(np.isnan(out.stopped_s[where]), time[at], out.stopped_s[where])
-        out.how[where] = int(ends)
-        if ends != Kind.FINISHED:
-            out.lost_s[where] = mine["value"][at]
-        if ends == Kind.LOST:  # one lost while it drains to move lets go of where it was as well
-            old = where - 1
-            open_ = (old >= 0) & (out.job[old] == out.job[where]) & np.isnan(out.released_s[old])
-            out.lost_s[old[open_]], out.lost_s[where[open_]] = out.lost_s[where[open_]], 0.0
-            out.released_s[old[open_]] = time[at][open_]
-            out.how[old[open_]] = int(ends)
-    for column in (out.stopped_s, out.released_s):
-        column[np.isnan(column)] = end_s
-    return out
-
-
-def _by_job(mine: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
-    """Rows of jobs, job by job, and which of them open a spell: the first of the PLACED rows that stand together."""
-    mine = mine[np.argsort(mine["subject"], kind="stable")]
-    is_part = mine["kind"] == Kind.PLACED
-    job, time = mine["subject"], mine["time_s"]
-    return mine, is_part & ~np.r_[False, is_part[:-1] & (job[1:] == job[:-1]) & (time[1:] == time[:-1])]
-
-
-def _moves(kind: npt.NDArray[np.int64], detail: Floats, job: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """1 for rows that close the spell before the one they stand in: the end of the drain of a job that moves."""
-    earlier = np.zeros(len(kind), np.int64)
-    for i in np.flatnonzero((kind == Kind.DRAINING) & (detail > 0)).tolist():
-        j = i + 1
-        while j < len(kind) and job[j] == job[i] and kind[j] == Kind.PLACED:
-            j += 1
-        if j < len(kind) and job[j] == job[i] and kind[j] == Kind.PREEMPTED:
-            earlier[j] = 1
-    return earlier
 
 
 def job_table(rows: Rows, jobs: Jobs, fleet: Fleet) -> dict[str, npt.NDArray[Any]]:
@@ -123,7 +29,7 @@ def job_table(rows: Rows, jobs: Jobs, fleet: Fleet) -> dict[str, npt.NDArray[Any
     """
     n = len(jobs)
     held = spells(rows, fleet)
-    end = _of(rows, Kind.FINISHED)
+    end = of_kinds(rows, Kind.FINISHED)
     finish = np.full(n, np.nan)
     finish[end["subject"]] = end["time_s"]
     first_start = np.full(n, np.inf)
@@ -134,13 +40,13 @@ def job_table(rows: Rows, jobs: Jobs, fleet: Fleet) -> dict[str, npt.NDArray[Any
     held_s = held.released_s - held.placed_s
     price = np.array([pool.usd_per_gpu_h for pool in fleet.pools])
     cost = np.bincount(held.job, held.gpus * held_s / HOUR_S * price[held.pool], minlength=n)
-    moved = _of(rows, Kind.TRANSFERRED)
+    moved = of_kinds(rows, Kind.TRANSFERRED)
     for row in moved:
         link = fleet.link(int(row["node"]), int(row["detail"]))
         cost[row["subject"]] += 0.0 if link is None else float(row["value"]) / 1e9 * link.usd_per_gb
-    drains = _of(rows, Kind.DRAINING)
+    drains = of_kinds(rows, Kind.DRAINING)
     rejected = np.zeros(n, bool)
-    rejected[_of(rows, Kind.REJECTED)["subject"]] = True
+    rejected[of_kinds(rows, Kind.REJECTED)["subject"]] = True
     last_pool = np.full(n, -1, np.int64)
     last_pool[held.job] = held.pool  # in log order per job: the last one stays
     moves = drains["detail"] > 0
@@ -159,7 +65,7 @@ def job_table(rows: Rows, jobs: Jobs, fleet: Fleet) -> dict[str, npt.NDArray[Any
         "lost_gpu_s": np.bincount(held.job, held.gpus * held.lost_s, minlength=n),
         "preemptions": np.bincount(drains["subject"][~moves], minlength=n),
         "migrations": np.bincount(drains["subject"][moves], minlength=n),
-        "losses": np.bincount(_of(rows, Kind.LOST)["subject"], minlength=n),
+        "losses": np.bincount(of_kinds(rows, Kind.LOST, Kind.SHRUNK)["subject"], minlength=n),
         "last_pool": np.array([*(p.name for p in fleet.pools), ""])[last_pool],
         "last_site": np.array([*(fleet.sites[s].name for s in fleet.pool_site), ""])[last_pool],
         "deadline_missed": np.isfinite(jobs.deadline_s) & ~(finish <= jobs.deadline_s),
@@ -185,14 +91,15 @@ def timeline(rows: Rows, jobs: Jobs, fleet: Fleet, points: int = 400) -> pd.Data
     grid = np.linspace(0.0, end_s, points)
     held = spells(rows, fleet)
     site_of = np.array(fleet.pool_site)
-    arrive = _of(rows, Kind.ARRIVED)
+    arrive = of_kinds(rows, Kind.ARRIVED)
     gpus = jobs.gpus * jobs.gpu_milli / 1000.0
     # a job waits from its arrival or requeue until it is placed (a spell that was not the move of a running job)
     requeue = (held.how == Kind.PREEMPTED) | (held.how == Kind.LOST)
     moved = np.zeros(len(held.job), bool)
-    moved[1:] = (held.job[1:] == held.job[:-1]) & (held.placed_s[1:] < held.released_s[:-1])
+    goes_on = (held.placed_s[1:] < held.released_s[:-1]) | (held.how[:-1] == Kind.SHRUNK)
+    moved[1:] = (held.job[1:] == held.job[:-1]) & goes_on
     requeue[:-1] &= ~moved[1:]
-    leave = _of(rows, Kind.REJECTED)
+    leave = of_kinds(rows, Kind.REJECTED)
     times = np.r_[arrive["time_s"], held.released_s[requeue], held.placed_s[~moved], leave["time_s"]]
     who = np.r_[arrive["subject"], held.job[requeue], held.job[~moved], leave["subject"]]
     sign = np.r_[np.ones(len(arrive) + int(requeue.sum())), -np.ones(int((~moved).sum()) + len(leave))]
@@ -230,7 +137,7 @@ def _gpus_up(rows: Rows, fleet: Fleet, site: int, grid: Floats) -> Floats:
 
 def _ups(rows: Rows, fleet: Fleet) -> tuple[Floats, tuple[Floats, Floats]]:
     """Times at which nodes come up (+1) or stop being up (-1), with the node."""
-    changes = _of(rows, Kind.NODE_UP, Kind.NODE_OFF, Kind.NODE_DOWN)
+    changes = of_kinds(rows, Kind.NODE_UP, Kind.NODE_OFF, Kind.NODE_DOWN)
     up = [not fleet.pools[p].elastic for p in fleet.node_pool]
     times, sign, nodes = [], [], []
     for t, kind, node in zip(
@@ -261,7 +168,7 @@ def gpu_seconds(rows: Rows, fleet: Fleet) -> dict[str, float]:
     size = np.array([fleet.pools[p].gpus_per_node for p in fleet.node_pool])
     if len(times):
         up += float((sign * size[nodes.astype(np.int64)] * (end_s - times)).sum())
-    starting = _starting(rows, fleet, held)
+    starting = _starting_gpu_s(rows, fleet, held)
     total = fleet.gpus * end_s
     return {
         "busy": busy,
@@ -272,65 +179,104 @@ def gpu_seconds(rows: Rows, fleet: Fleet) -> dict[str, float]:
     }
 
 
-def _starting(rows: Rows, fleet: Fleet, held: Spells) -> float:
-    """GPU-seconds claimed on up nodes before the start, less what others still drained there.
+def _starting_gpu_s(rows: Rows, fleet: Fleet, held: Spells) -> float:
+    """GPU-seconds that were claimed on nodes that were up, before the job started.
 
-    A claim becomes effective when all that it waits for is there; until then its GPUs are counted where they are. So
-    of each GPU the seconds count from the claim, or the NODE_UP that it waits for, to the start, drains left out.
+    Of each GPU the seconds from the claim, or from the NODE_UP that it waits for, to the start; but not those in which
+    another job still drained on it, which count as draining.
     """
     until_s = np.where(np.isnan(held.started_s), held.stopped_s, held.started_s)
     waits = held.placed_s < until_s
     if not waits.any():
         return 0.0
-    mine, opens = _by_job(_of(rows, Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.LOST))
-    is_part = mine["kind"] == Kind.PLACED
-    parts: list[list[tuple[int, int, float]]] = [[] for _ in range(len(held.job))]
-    for i, row in zip((np.cumsum(opens) - 1)[is_part].tolist(), mine[is_part].tolist(), strict=True):
-        parts[i].append((row[3], int(row[4]), row[5]))
-    times: dict[int, list[float]] = {}  # rented node -> when it came up, went off or went down ...
-    ups: dict[int, list[bool]] = {}  # ... and whether it was up from then
-    for row in _of(rows, Kind.NODE_UP, Kind.NODE_OFF, Kind.NODE_DOWN).tolist():
-        if fleet.pools[fleet.node_pool[row[2]]].elastic:
-            times.setdefault(row[2], []).append(row[0])
-            ups.setdefault(row[2], []).append(row[1] == Kind.NODE_UP)
-    drains: dict[int, list[tuple[float, float, int]]] = {}  # node -> (to, from, mask), in order of their end
-    draining = ~np.isnan(held.started_s) & (held.released_s > held.stopped_s)
-    for i in np.flatnonzero(draining).tolist():
-        for node, mask, _ in parts[i]:
-            drains.setdefault(node, []).append((float(held.released_s[i]), float(held.stopped_s[i]), mask))
-    for each in drains.values():
-        each.sort()
-    longest = float((held.released_s - held.stopped_s).max())
+    parts = _parts(rows, len(held.job))
+    ups = _ups_of_rented(rows, fleet)
+    drains = _drains(held, parts)
+    longest_s = float((held.released_s - held.stopped_s).max())
     total = 0.0
-    for i in np.flatnonzero(waits).tolist():
-        begin, until = float(held.placed_s[i]), float(until_s[i])
-        for node, mask, milli in parts[i]:
-            since = begin
+    for spell in np.flatnonzero(waits).tolist():
+        until = float(until_s[spell])
+        for node, mask, milli in parts[spell]:
+            since = float(held.placed_s[spell])
             if fleet.pools[fleet.node_pool[node]].elastic:
-                at = times.get(node, [])
-                k = bisect_right(at, begin)
-                if not k or not ups[node][k - 1]:  # it boots: the next that happens to it is that it comes up
-                    since = min(at[k], until) if k < len(at) else until
+                since = _up_since(*ups.get(node, ([], [])), since, until)
             share = milli / 1000.0
             total += mask.bit_count() * share * (until - since)
-            ends, over = drains.get(node, []), []
-            for to, start, other in ends[bisect_left(ends, (since, 0.0, 0)) :]:
-                if to - longest >= until:
-                    break  # from here on all begin later
-                if start < until and mask & other:
-                    over.append((start, to, mask & other))
-            left: dict[int, float] = {}  # GPU -> until when it has been left out
-            for start, to, both in sorted(over):
-                for gpu in (g for g in range(16) if both >> g & 1):
-                    a, b = max(start, since, left.get(gpu, since)), min(to, until)
-                    total -= share * max(b - a, 0.0)
-                    left[gpu] = max(b, a)
+            for seconds in _drained_s(drains.get(node, []), longest_s, mask, since, until):
+                total -= share * seconds
     return total
+
+
+#: Of a claim on a node: the node, which of its GPUs (a bit mask), and how many thousandths of each.
+_Part = tuple[int, int, float]
+#: Of a drain on a node: when it ended, when it began, and which GPUs it held.
+_Drain = tuple[float, float, int]
+
+
+def _parts(rows: Rows, spells_: int) -> list[list[_Part]]:
+    """What each spell holds, node by node."""
+    mine, opens = by_job(
+        of_kinds(with_shrunk_claims(rows), Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.LOST, Kind.SHRUNK)
+    )
+    is_part = mine["kind"] == Kind.PLACED
+    parts: list[list[_Part]] = [[] for _ in range(spells_)]
+    for spell, row in zip((np.cumsum(opens) - 1)[is_part].tolist(), mine[is_part].tolist(), strict=True):
+        parts[spell].append((row[3], int(row[4]), row[5]))
+    return parts
+
+
+def _ups_of_rented(rows: Rows, fleet: Fleet) -> dict[int, tuple[list[float], list[bool]]]:
+    """Rented node -> the times at which it came up, went off or went down, and whether it was up from then on."""
+    ups: dict[int, tuple[list[float], list[bool]]] = {}
+    for time_s, kind, node, *_ in of_kinds(rows, Kind.NODE_UP, Kind.NODE_OFF, Kind.NODE_DOWN).tolist():
+        if fleet.pools[fleet.node_pool[node]].elastic:
+            times, up = ups.setdefault(node, ([], []))
+            times.append(time_s)
+            up.append(kind == Kind.NODE_UP)
+    return ups
+
+
+def _up_since(times: list[float], up: list[bool], claimed_s: float, until_s: float) -> float:
+    """From when a node that was claimed at a time was up: then, or when it had booted; at most ``until_s``."""
+    later = bisect_right(times, claimed_s)
+    if later and up[later - 1]:
+        return claimed_s
+    return min(times[later], until_s) if later < len(times) else until_s  # it boots: what comes next is that it is up
+
+
+def _drains(held: Spells, parts: list[list[_Part]]) -> dict[int, list[_Drain]]:
+    """Node -> the drains on it, in order of their ends."""
+    drains: dict[int, list[_Drain]] = {}
+    for spell in np.flatnonzero(~np.isnan(held.started_s) & (held.released_s > held.stopped_s)).tolist():
+        for node, mask, _ in parts[spell]:
+            drains.setdefault(node, []).append((float(held.released_s[spell]), float(held.stopped_s[spell]), mask))
+    for each in drains.values():
+        each.sort()
+    return drains
+
+
+def _drained_s(drains: list[_Drain], longest_s: float, mask: int, since: float, until: float) -> Iterator[float]:
+    """Seconds from ``since`` to ``until`` in which GPUs of ``mask`` drained, GPU by GPU and drain by drain, none twice.
+
+    ``drains`` are in order of their ends and none is longer than ``longest_s``.
+    """
+    over = []
+    for end, begin, other in drains[bisect_left(drains, (since, 0.0, 0)) :]:
+        if end - longest_s >= until:
+            break  # this one, and all that end later, begin after ``until``
+        if begin < until and mask & other:
+            over.append((begin, end, mask & other))
+    counted: dict[int, float] = {}  # GPU -> up to when its drains have been counted
+    for begin, end, both in sorted(over):
+        for gpu in (g for g in range(16) if both >> g & 1):
+            start, stop = max(begin, since, counted.get(gpu, since)), min(end, until)
+            yield max(stop - start, 0.0)
+            counted[gpu] = max(stop, start)
 
 
 def residency_violations(rows: Rows, jobs: Jobs, fleet: Fleet) -> int:
     """Placements of a job outside its jurisdictions, counted from the log and the job's own column."""
-    placed = _of(rows, Kind.PLACED)
+    placed = of_kinds(rows, Kind.PLACED)
     if not jobs.residencies or not len(placed):
         return 0
     place = np.array([fleet.sites[s].jurisdiction for s in fleet.pool_site])
@@ -372,6 +318,8 @@ def finish_time_fairness(table: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: 
 def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None) -> dict[str, Any]:
     """The figures of a run. Where nothing finished, what cannot be computed is None, never NaN.
 
+    JCT is over finished jobs and queue delay over started ones, so both say little of a run that left some unfinished;
+    ``finished_sha256`` tells whether two runs finished the same jobs.
     ``gpu_utilization`` is busy GPU-seconds over GPU-seconds that were up; ``gpu_seconds_lost`` counts run time done
     again; ``deadline_miss_rate`` is over jobs with a deadline.
     """
@@ -382,7 +330,7 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
     jct, delay = table["jct_s"][done], table["queue_delay_s"][~np.isnan(table["queue_delay_s"])]
     rho = finish_time_fairness(table, jobs, fleet)
     due = np.isfinite(jobs.deadline_s)
-    up = sum(use[k] for k in ("busy", "starting", "draining", "idle"))
+    up = math.fsum(use[k] for k in ("busy", "starting", "draining", "idle"))  # sum() is another from Python 3.12 on
     count = np.bincount(rows["kind"], minlength=KINDS)
 
     def mean(x: Floats) -> float | None:
@@ -394,6 +342,9 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
     return {
         "jobs_submitted": len(jobs),
         "jobs_finished": int(done.sum()),
+        "jobs_rejected": int((table["status"] == "rejected").sum()),
+        "jobs_unfinished": int((table["status"] == "unfinished").sum()),
+        "finished_sha256": hashlib.sha256(jobs.id[done].tobytes()).hexdigest(),
         "jct_mean_s": mean(jct),
         "jct_p50_s": quantile(jct, 0.5),
         "jct_p99_s": quantile(jct, 0.99),

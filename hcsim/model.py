@@ -7,8 +7,10 @@ job; row ``j`` is job ``j`` everywhere in hcsim (``Jobs.id`` keeps the trace's o
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,28 @@ JOB_COLUMNS: dict[str, tuple[type, float]] = {
     "min_gpus": (np.int32, 0),
     "max_gpus": (np.int32, 0),
 }
+
+
+#: The largest time, 30,000 years: beyond it seconds as float64 are no longer exact to a millisecond.
+MOST_S = 1e12
+
+
+def _numbers(source: str, key: str, column: Any) -> npt.NDArray[Any]:
+    """A column as an array of its own."""
+    try:
+        values = np.array(column)
+        return values if values.dtype.kind in "biuf" else values.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{source}: column '{key}' holds something else than numbers") from None
+
+
+def _wraps(values: npt.NDArray[Any], dtype: type) -> npt.NDArray[np.bool_]:
+    """Which values a cast to that type of integer would change: fractions, NaN, and those beyond its range."""
+    if np.can_cast(values.dtype, dtype):
+        return np.zeros(len(values), bool)
+    most = float(np.iinfo(dtype).max) + 1.0
+    kept: npt.NDArray[np.bool_] = (np.floor(values) == values) & (values >= -most) & (values < most)
+    return ~kept
 
 
 @dataclass(frozen=True)
@@ -110,8 +134,9 @@ class Jobs:
         Rows are sorted by (arrival, id) when they are not already.
 
         Raises:
-            InputError: a column is unknown, or a row holds NaN, a negative or infinite time, a duplicate id, or a gang
-                size below one; the message names source, row and column.
+            InputError: a column is unknown, or a row holds NaN, a negative time or one above :data:`MOST_S`, a
+                duplicate id, a gang size below one, or a number that its column cannot hold; the message names source,
+                row and column.
         """
         tables: dict[str, tuple[str, ...]] = {
             "tenants": ("default",),
@@ -124,50 +149,71 @@ class Jobs:
             if key != "id" and key not in JOB_COLUMNS:
                 raise InputError(f"{source}: column '{key}' unknown; {nearest(key, list(JOB_COLUMNS))}")
         for key in ("arrival_s", "duration_s"):
-            require(key in columns, f"{source}: column '{key}' is missing")
-        n = len(columns["arrival_s"])
-        full: dict[str, npt.NDArray[Any]] = {"id": np.asarray(columns.pop("id", np.arange(n)), dtype=np.int64)}
-        for key, (dtype, default) in JOB_COLUMNS.items():
-            given = columns.get(key)
-            full[key] = np.full(n, default, dtype) if given is None else np.array(given, dtype=dtype)
-        for key, column in full.items():
+            require(columns.get(key) is not None, f"{source}: column '{key}' is missing")
+        given = {key: _numbers(source, key, column) for key, column in columns.items() if column is not None}
+        n = given["arrival_s"].size
+        for key, column in given.items():
             require(column.shape == (n,), f"{source}: column '{key}' has {column.shape} rows, expected ({n},)")
         line = np.arange(1, n + 1) if rows is None else rows
+        full: dict[str, npt.NDArray[Any]] = {"id": np.arange(n)}
 
         def refuse(bad: npt.NDArray[np.bool_], key: str, expected: str) -> None:
             if bad.any():
                 i = int(np.argmax(bad))
-                raise InputError(f"{source}: row {line[i]}: {key} is {full[key][i]}, expected {expected}")
+                value = given[key][i] if key in given else full[key][i]
+                raise InputError(f"{source}: row {line[i]}: {key} is {value}, expected {expected}")
 
-        for key in ("arrival_s", "duration_s"):
+        for key, (dtype, default) in (("id", (np.int64, 0)), *JOB_COLUMNS.items()):
+            if key in given:
+                if dtype is not np.float64:
+                    refuse(_wraps(given[key], dtype), key, f"a whole number up to {np.iinfo(dtype).max}")
+                full[key] = given[key].astype(dtype)
+            elif key != "id":
+                full[key] = np.full(n, default, dtype)
+        for key in ("arrival_s", "duration_s", "checkpoint_s", "checkpoint_stall_s", "restart_s"):
+            refuse(~((full[key] >= 0) & (full[key] <= MOST_S)), key, f"a number from 0 to {MOST_S:g}")
+        for key in ("gpu_memory_bytes", "dataset_bytes", "checkpoint_bytes", "cpus", "ram_bytes"):
             refuse(~(np.isfinite(full[key]) & (full[key] >= 0)), key, "a finite number >= 0")
+        refuse((full["user_estimate_s"] < 0) | (full["user_estimate_s"] > MOST_S), "user_estimate_s",
+               f"a number from 0 to {MOST_S:g} (NaN: none)")  # fmt: skip
+        refuse(~(full["checkpoint_interval_s"] > 0), "checkpoint_interval_s", "> 0 (inf: never)")
+        refuse(~(full["deadline_s"] > -math.inf), "deadline_s", "a number (inf: none)")
         refuse(full["gpus"] < 1, "gpus", "at least 1")
         refuse((full["gpu_milli"] < 1) | (full["gpu_milli"] > 1000), "gpu_milli", "1 to 1000")
         refuse((full["gpu_milli"] < 1000) & (full["gpus"] > 1), "gpu_milli", "1000 for a gang of several GPUs")
-        for key in ("dataset_bytes", "checkpoint_bytes", "checkpoint_s", "restart_s", "cpus", "ram_bytes"):
-            refuse(~(np.isfinite(full[key]) & (full[key] >= 0)), key, "a finite number >= 0")
-        refuse(~(full["checkpoint_interval_s"] > 0), "checkpoint_interval_s", "> 0 (inf: never)")
-        refuse(np.isnan(full["deadline_s"]), "deadline_s", "a number (inf: none)")
-        for key, table in (("gpu_type", "gpu_types"), ("residency", "residencies"), ("dataset_site", "dataset_sites")):
-            refuse(full[key] >= len(names[table]), key, f"a code into {table} {names[table]}")
-        refuse((full["tenant"] < 0) | (full["tenant"] >= len(names["tenants"])), "tenant", "a code into tenants")
+        for key, table, least in (
+            ("tenant", "tenants", 0), ("gpu_type", "gpu_types", -1), ("residency", "residencies", -1),
+            ("dataset_site", "dataset_sites", -1),
+        ):  # fmt: skip
+            bad = (full[key] < least) | (full[key] >= len(names[table]))
+            refuse(bad, key, f"a code into {table} {names[table]}" + (", or -1" if least else ""))
+        for key in ("min_gpus", "max_gpus"):
+            refuse(full[key] < 0, key, "at least 0 (0: as gpus)")
         full["min_gpus"] = np.where(full["min_gpus"] > 0, full["min_gpus"], full["gpus"]).astype(np.int32)
         full["max_gpus"] = np.where(full["max_gpus"] > 0, full["max_gpus"], full["gpus"]).astype(np.int32)
         elastic = full["max_gpus"] > full["min_gpus"]
         refuse((full["gpu_milli"] < 1000) & elastic, "gpu_milli", "1000 for an elastic job")
         refuse((full["min_gpus"] > full["gpus"]) | (full["max_gpus"] < full["gpus"]), "min_gpus", "min <= gpus <= max")
-        unique, first, count = np.unique(full["id"], return_index=True, return_counts=True)
+        unique, count = np.unique(full["id"], return_counts=True)
         if len(unique) != n:
             dup = int(unique[count > 1][0])
             second = int(np.flatnonzero(full["id"] == dup)[1])
             raise InputError(f"{source}: row {line[second]}: id {dup} is given twice, expected unique ids")
-        del first
         order = np.lexsort((full["id"], full["arrival_s"]))
         if not np.array_equal(order, np.arange(n)):
             full = {key: column[order] for key, column in full.items()}
         for column in full.values():
             column.setflags(write=False)
         return Jobs(**full, **names, source=source)  # type: ignore[arg-type]
+
+    @cached_property
+    def sha256(self) -> str:
+        """A hash of all columns and name tables."""
+        digest = hashlib.sha256()
+        for key in ("id", *JOB_COLUMNS):
+            digest.update(np.ascontiguousarray(getattr(self, key)).tobytes())
+        digest.update(repr((self.tenants, self.gpu_types, self.residencies, self.dataset_sites)).encode())
+        return digest.hexdigest()
 
     def take(self, rows: npt.NDArray[Any]) -> Jobs:
         """The jobs at ``rows`` (a mask or ascending row numbers), with their ids."""

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import sys
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hcsim.model import InputError, nearest
@@ -52,16 +53,27 @@ def checked(node: Any, key: str, hint: Any = None) -> None:
 
 def _typed(value: Any, hint: Any, key: str) -> None:
     expected = None
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint in _SCALARS:
         accepted, name = _SCALARS[hint]
         if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
             expected = name
-    elif typing.get_origin(hint) in (tuple, list) and not isinstance(value, (list, tuple)):
-        expected = "a list"
+    elif origin in (tuple, list, Sequence):
+        if not isinstance(value, (list, tuple)):
+            expected = "a list"
+        elif origin is not tuple or Ellipsis in inner:
+            inner = inner[:1] * len(value)
+    elif origin in (dict, Mapping):
+        if not isinstance(value, dict):
+            expected = "a mapping"
+        inner = inner[-1:] * len(value) if expected is None else ()
     elif isinstance(hint, type) and dataclasses.is_dataclass(hint) and not isinstance(value, dict):
         expected = f"the parameters of {hint.__name__}"
     if expected:
         raise InputError(f"{key} is {quoted(value)}, expected {expected}")
+    within = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for (name, each), each_hint in zip(within, inner, strict=False):
+        _typed(each, each_hint, f"{key}.{name}")
 
 
 def quoted(value: Any) -> str:

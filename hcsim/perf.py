@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from hcsim.actions import Allocation
 from hcsim.model import Fleet, InputError, nearest
@@ -38,10 +39,12 @@ class Perf:
 
     def __post_init__(self) -> None:
         for gpu, value in self.speed.items():
-            if not value > 0:
-                raise InputError(f"perf.speed.{gpu} is {value}, expected > 0")
+            if not 0 < value < inf:
+                raise InputError(f"perf.speed.{gpu} is {value}, expected a finite number > 0")
         if not 0 < self.spread_factor <= 1:
             raise InputError(f"perf.spread_factor is {self.spread_factor}, expected in (0, 1]")
+        if not 0 <= self.scaling <= 1:
+            raise InputError(f"perf.scaling is {self.scaling}, expected 0 to 1")
 
     def of_pools(self, fleet: Fleet) -> list[float]:
         """Speed of each pool's GPUs.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from hcsim.compare import METRICS, Comparison
+from hcsim.compare import BETTER, METRICS, OTHER_JOBS, WORSE, Comparison
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,27 +33,45 @@ def colour(comparison: Comparison, name: str) -> str:
     return COLOURS[comparison.strategies.index(name) % len(COLOURS)]
 
 
+def line(comparison: Comparison, name: str) -> dict[str, Any]:
+    """Colour, dashes and label of a strategy's line: where colours are used up, dashes tell lines apart."""
+    turn = comparison.strategies.index(name) // len(COLOURS)
+    return {"color": colour(comparison, name), "ls": ("-", "--", ":", "-.")[turn % 4], "label": name}
+
+
 def tradeoff(ax: Axes, comparison: Comparison) -> Axes:
-    """Cost against mean JCT with 95 % intervals over seeds; the Pareto front is a line through those on it."""
-    points = {}
+    """Cost against mean JCT with 95 % intervals over seeds; the Pareto front is a line through those on it.
+
+    Strategies that finished other jobs than the baseline are hollow and not on the front: their figures are of others.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    points, apart = {}, set()
     for name in comparison.strategies:
         x, y = comparison.cells[name]["cost_usd"], comparison.cells[name]["jct_mean_s"]
-        points[name] = (x.mean, y.mean)
-        ax.errorbar(
-            x.mean, y.mean, xerr=_bar(x.half), yerr=_bar(y.half), fmt="o", color=colour(comparison, name), capsize=3
-        )
-    front = sorted(
-        p for p in points.values() if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points.values())
-    )
-    ax.plot(*np.array(front).T, color="#999999", lw=1, ls="--", zorder=0, label="Pareto front")
-    if max(p[1] for p in points.values()) > 4 * min(p[1] for p in points.values()):
+        if np.isnan(x.mean) or np.isnan(y.mean):
+            continue  # it finished nothing
+        points[name], tint = (x.mean, y.mean), colour(comparison, name)
+        if y.verdict == OTHER_JOBS:
+            apart.add(name)
+        bars: dict[str, Any] = {"xerr": _bar(x.half), "yerr": _bar(y.half), "capsize": 2, "lw": 1, "alpha": 0.45}
+        ax.errorbar(x.mean, y.mean, fmt="none", color=tint, **bars)
+        ax.plot(x.mean, y.mean, "o", color=tint, mfc="white" if name in apart else tint, ms=6, zorder=3)
+    rivals = [p for name, p in points.items() if name not in apart]
+    front = sorted(p for p in rivals if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in rivals))
+    if front:
+        ax.plot(*np.array(front).T, color="#999999", lw=1, ls="--", zorder=0, label="Pareto front")
+        ax.legend(frameon=False, loc="best", fontsize=8)
+    if points and max(p[1] for p in points.values()) > 4 * min(p[1] for p in points.values()):
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter("{x:g}")
-    _spread_labels(ax, {name: (x, y, colour(comparison, name)) for name, (x, y) in points.items()})
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.margins(x=0.12, y=0.12)
     ax.set_xlabel("cost (kUSD)")
     ax.set_ylabel("mean JCT (h)")
-    ax.legend(frameon=False, loc="best", fontsize=8)
+    spans = {n: (comparison.cells[n]["cost_usd"], comparison.cells[n]["jct_mean_s"]) for n in points}
+    _label(ax, points, {n: (_bar(x.half), _bar(y.half)) for n, (x, y) in spans.items()}, comparison)
     return ax
 
 
@@ -59,30 +79,76 @@ def _bar(half: float) -> float:
     return 0.0 if np.isnan(half) else half
 
 
-def _spread_labels(ax: Axes, points: dict[str, tuple[float, float, str]]) -> None:
-    """Name each point beside it, moved apart vertically where names would overlap."""
-    ax.margins(x=0.25, y=0.15)
+def _label(
+    ax: Axes, points: dict[str, tuple[float, float]], bars: dict[str, tuple[float, float]], comparison: Comparison
+) -> None:
+    """Name each point near it, with a line to it where the name is not beside it.
+
+    Of the places around a point the one is taken that costs least: far away, over a bar, across another point, and
+    above all over another name or outside the axes cost. ``bars`` are half-widths of the intervals.
+    """
     figure = ax.figure
-    figure.canvas.draw()
-    taken: list[tuple[float, float]] = []
-    for name, (x, y, tint) in sorted(points.items(), key=lambda item: item[1][1]):
-        px, py = ax.transData.transform((x, y))
-        dy = 5.0
-        while any(abs(py + dy - ty) < 13 and abs(px - tx) < 110 for tx, ty in taken):
-            dy += 5.0
-        taken.append((px, py + dy))
-        scale = 72.0 / figure.dpi
-        ax.annotate(name, (x, y), xytext=(7, dy * scale), textcoords="offset points", color=tint, fontsize=9)
+    figure.canvas.draw()  # so that places on paper are known
+    unit = figure.dpi / 72.0
+    frame = ax.get_window_extent()
+    legend = ax.get_legend()
+    named = [_boxes(legend.get_window_extent().extents)] if legend else []
+    names = list(points)
+    at = ax.transData.transform([points[name] for name in names]).reshape(-1, 2)
+    dots = np.c_[at - 5 * unit, at + 5 * unit]
+    lines = []
+    for (x, y), (across, up) in zip(points.values(), bars.values(), strict=True):
+        for ends in ([(x - across, y), (x + across, y)], [(x, y - up), (x, y + up)]):
+            lines.append(_boxes(ax.transData.transform(ends).ravel() + np.array([-unit, -unit, unit, unit])))
+    far = np.array([*product(range(0, 96, 8), range(0, 96, 8), (1, -1, 0), (1, -1, 0))], float)
+    far = far[(far[:, 2] != 0) | (far[:, 3] != 0)]
+    for k in np.lexsort(at.T[::-1]).tolist():
+        style: dict[str, Any] = {"color": colour(comparison, names[k]), "fontsize": 9, "ha": "center", "va": "center"}
+        text = ax.annotate(names[k], points[names[k]], **style)
+        half = np.array([text.get_window_extent().width, text.get_window_extent().height]) / 2
+        text.remove()
+        by = far[:, 2:] * (half + (far[:, :2] + np.array([5, 3])) * unit)
+        box = np.c_[at[k] + by - half, at[k] + by + half]
+        way = at[k] + by[:, None, :] * np.linspace(0.0, 1.0, 16)[None, :-1, None]  # the line, point by point
+        way_boxes = np.concatenate([way - 1, way + 1], axis=2)
+        outside = (box[:, :2] < (frame.x0, frame.y0)).any(1) | (box[:, 2:] > (frame.x1, frame.y1)).any(1)
+        cost = far[:, 0] + far[:, 1] + 1000.0 * outside + 30.0 * _hits(box, np.concatenate(lines))
+        cost += 300.0 * _hits(box, np.concatenate([dots, *named]))
+        tied = far[:, 0] + far[:, 1] > 0
+        for obstacles, price in ((np.delete(dots, k, 0), 10.0), *((each, 60.0) for each in named)):
+            cost += tied * price * sum((_hits(way_boxes[:, i], obstacles) for i in range(way.shape[1])), np.zeros(1))
+        best = int(np.argmin(cost))
+        named.append(box[best : best + 1] + np.array([-2, -2, 2, 2]) * unit)
+        if tied[best]:
+            named.append(way_boxes[best])
+            style["arrowprops"] = {"arrowstyle": "-", "color": style["color"], "lw": 0.7, "shrinkA": 1, "shrinkB": 4}
+        ax.annotate(
+            names[k], points[names[k]], xytext=tuple(by[best] / unit), textcoords="offset points", zorder=4, **style
+        )
+
+
+def _boxes(extents: Any) -> npt.NDArray[np.float64]:
+    """Left, bottom, right and top on paper, shape (1, 4)."""
+    return np.asarray(extents, np.float64).reshape(1, 4)
+
+
+def _hits(some: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How many of ``others`` each of some boxes overlaps; shapes (n, 4) and (m, 4), to (n,)."""
+    apart = (some[:, None, :2] >= others[None, :, 2:]).any(2) | (others[None, :, :2] >= some[:, None, 2:]).any(2)
+    count: npt.NDArray[np.float64] = (~apart).sum(axis=1).astype(np.float64)
+    return count
 
 
 def jct_cdf(ax: Axes, jobs: pd.DataFrame, comparison: Comparison) -> Axes:
-    """Share of finished jobs by JCT, all seeds together, on a logarithmic axis."""
+    """Share of all jobs that finished within a JCT, all seeds together, on a logarithmic axis."""
     for name in comparison.strategies:
-        values = np.sort(jobs.loc[jobs["strategy"] == name, "jct_s"].dropna().to_numpy()) / HOUR_S
+        mine = jobs.loc[jobs["strategy"] == name, "jct_s"]
+        values = np.sort(mine.dropna().to_numpy()) / HOUR_S
         if len(values):
             at = np.unique(np.linspace(0, len(values) - 1, 500).astype(int))
-            ax.plot(np.maximum(values[at], 1e-3), (at + 1) / len(values), color=colour(comparison, name), label=name)
+            ax.plot(np.maximum(values[at], 1e-3), (at + 1) / len(mine), **line(comparison, name))
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("JCT (h)")
     ax.set_ylabel("share of jobs finished within")
     ax.set_ylim(0, 1.01)
@@ -99,7 +165,7 @@ def occupancy(ax: Axes, timeline: pd.DataFrame, title: str, colours: Sequence[st
     up = timeline.groupby("time_s")["gpus_up"].sum().to_numpy()
     ax.plot(days, up, color="#222222", lw=0.8, label="up")
     ax.set_title(title, loc="left", fontsize=9)
-    ax.set_xlim(0, None)
+    ax.margins(x=0)  # no fixed limit: where panels share an axis, the longest run decides
     return ax
 
 
@@ -108,8 +174,9 @@ def queue(ax: Axes, timeline: pd.DataFrame, comparison: Comparison) -> Axes:
     for name in comparison.strategies:
         mine = timeline[timeline["strategy"] == name]
         mine = mine[mine["site"] == mine["site"].iloc[0]]
-        ax.plot(mine["time_s"] / DAY_S, mine["waiting_gpus"], color=colour(comparison, name), lw=1, label=name)
+        ax.plot(mine["time_s"] / DAY_S, mine["waiting_gpus"], lw=1, **line(comparison, name))
     ax.set_yscale("symlog", linthresh=10)
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.set_ylim(0, None)
     ax.set_xlim(0, None)
     ax.set_xlabel("time (days)")
@@ -137,18 +204,24 @@ def differences(ax: Axes, comparison: Comparison, key: str) -> Axes:
     """Paired difference of a metric from the baseline with its 95 % interval; hollow where it contains zero."""
     metric = next(m for m in METRICS if m.key == key)
     names = [n for n in comparison.strategies if n != comparison.baseline][::-1]
+    reach = []
     for i, name in enumerate(names):
         cell = comparison.cells[name][key]
-        clear = cell.verdict in ("better", "worse")
+        if np.isnan(cell.low):
+            ax.annotate("not comparable", (0, i), xytext=(6, 0), textcoords="offset points", va="center")
+            continue
         tint = colour(comparison, name)
         ax.plot([cell.low, cell.high], [i, i], color=tint, lw=2)
-        ax.plot(cell.difference, i, "o", color=tint, mfc=tint if clear else "white")
+        ax.plot(cell.difference, i, "o", color=tint, mfc=tint if cell.verdict in (BETTER, WORSE) else "white")
+        reach.append(max(abs(cell.low), abs(cell.high)))
     ax.axvline(0, color="#444444", lw=0.8)
-    reach = sorted(max(abs(comparison.cells[n][key].low), abs(comparison.cells[n][key].high)) for n in names)
-    if reach and reach[-1] > 8 * reach[0] > 0:  # one far-off strategy must not flatten the others
-        ax.set_xscale("symlog", linthresh=reach[0])
+    better = "right" if metric.more_is_better else "left"
+    scale = ""
+    if reach and max(reach) > 8 * min(reach) > 0:  # one far-off strategy must not flatten the others
+        ax.set_xscale("symlog", linthresh=min(reach))
+        ax.xaxis.set_major_formatter("{x:g}")
+        scale = f", logarithmic beyond ±{min(reach):.2g}"
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(-0.6, len(names) - 0.4)
-    better = "right" if metric.more_is_better else "left"
-    ax.set_xlabel(f"{metric.title}: difference from {comparison.baseline} ({metric.unit}; {better} is better)")
+    ax.set_xlabel(f"{metric.title} less {comparison.baseline}'s ({metric.unit}; {better} is better{scale})")
     return ax

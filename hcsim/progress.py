@@ -111,6 +111,17 @@ class Busy:
                 self._status.stop()
 
 
+def lost(summary: dict[str, Any]) -> str:
+    """What to say of jobs that did not finish; empty when all did."""
+    counts = " and ".join(_left(summary))
+    return counts and f"{counts} of {summary['jobs_submitted']:,} jobs: JCT and queue delay are of the others"
+
+
+def _left(summary: dict[str, Any]) -> list[str]:
+    counts = {how: summary[f"jobs_{how}"] for how in ("rejected", "unfinished")}
+    return [f"{count:,} {how}" for how, count in counts.items() if count]
+
+
 def told(summary: dict[str, Any], folder: Path) -> str:
     """A run in a few lines."""
 
@@ -119,11 +130,11 @@ def told(summary: dict[str, Any], folder: Path) -> str:
         return "-" if value is None else f"{value / 3600.0:,.2f} h"
 
     use = summary["gpu_utilization"]
+    jobs = ", ".join([f"{summary['jobs_finished']:,} of {summary['jobs_submitted']:,} jobs", *_left(summary)])
     return (
         f"{summary['strategy']} on {summary['fleet']}, {summary['trace']}, seed {summary['seed']}"
         f" (knows: {summary['knowledge']})\n"
-        f"  {summary['jobs_finished']:,} of {summary['jobs_submitted']:,} jobs,"
-        f" mean JCT {hours('jct_mean_s')}, mean queue delay {hours('queue_delay_mean_s')}\n"
+        f"  {jobs}, mean JCT {hours('jct_mean_s')}, mean queue delay {hours('queue_delay_mean_s')}\n"
         f"  {summary['cost_usd']:,.0f} USD, utilisation {'-' if use is None else f'{use:.1%}'},"
         f" {summary['cpu_s']:.1f} CPU s\n"
         f"  in {folder}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcsim import plots
-from hcsim.compare import METRICS, SAME, SINGLE, Comparison
+from hcsim.compare import METRICS, OTHER_JOBS, SAME, SINGLE, Comparison
 from hcsim.experiment import Runs, write_atomically
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
        margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 0.86rem; }
-th, td { padding: 0.45rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
+th, td { padding: 0.45rem 0.5rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } td small { display: block; color: var(--soft); }
 td small.better { color: var(--good); } td small.worse { color: var(--bad); }
 figure { margin: 1rem 0; padding: 0.4rem; } figure svg { width: 100%; height: auto; display: block; }
@@ -54,15 +54,16 @@ def render(comparison: Comparison, runs: Runs) -> str:
         f"<h1>{html.escape(comparison.trace)} on {html.escape(comparison.fleet)}</h1>",
         _facts(comparison, runs.runs[mine]),
         "<h2>Comparison</h2>",
-        f"<p class=note>Mean over seeds ± 95 % interval; below it the paired difference from"
-        f" <b>{html.escape(comparison.baseline)}</b>, seed by seed. Nothing is called better or worse whose interval"
-        " contains zero.</p>",
+        f"<p class=note>Jobs over {seeds}; the others are means over seeds ± 95 % interval, below them the paired"
+        f" difference from <b>{html.escape(comparison.baseline)}</b>, seed by seed. Nothing is called better or worse"
+        " whose interval contains zero, or that depends on which jobs were finished where these differ.</p>",
         _table(comparison),
         *(f"<p class=note>Note: {html.escape(note)}.</p>" for note in comparison.notes),
         "<h2>Cost against completion time</h2>",
         _figure(
-            (7.2, 4.2),
-            f"Each point is a strategy's mean over {seeds}; bars are 95 % intervals over seeds, not paired.",
+            (10, 4.6),
+            f"Each point is a strategy's mean over {seeds}; bars are 95 % intervals over seeds, not paired."
+            + (" A hollow point is of other finished jobs than the baseline's." if comparison.other_jobs else ""),
             lambda figure: plots.tradeoff(figure.subplots(), comparison),
         ),
         "<h2>Paired differences</h2>",
@@ -75,13 +76,13 @@ def render(comparison: Comparison, runs: Runs) -> str:
         else "",
         "<h2>Completion times</h2>",
         _figure(
-            (7.2, 3.8),
-            f"Distribution of JCT over the finished jobs of {seeds}.",
+            (10, 4.0),
+            f"Share of the jobs of {seeds} that finished within a JCT; a curve that ends below 1 left jobs unfinished.",
             lambda figure: plots.jct_cdf(figure.subplots(), jobs, comparison),
         ),
         "<h2>Fleet occupancy</h2>",
         _figure(
-            (10, 1.55 * ((len(comparison.strategies) + 1) // 2) + 0.9),
+            (10, 1.55 * ((len(comparison.strategies) + 1) // 2) + 1.1),
             f"GPUs held by jobs, stacked by site, and GPUs up (line), under seed {first}.",
             lambda figure: _occupancies(figure, timeline, comparison),
         ),
@@ -93,7 +94,7 @@ def render(comparison: Comparison, runs: Runs) -> str:
         ),
         "<h2>Bill</h2>",
         _figure(
-            (7.2, 0.42 * len(comparison.strategies) + 1.3),
+            (10, 0.36 * len(comparison.strategies) + 1.2),
             "Owned capacity is paid whether used or not, until the last job of the run has finished.",
             lambda figure: plots.cost_by_market(figure.subplots(), ledger, comparison),
         ),
@@ -127,8 +128,8 @@ def _table(comparison: Comparison) -> str:
     for name in comparison.strategies:
         cells = [f"<td><b>{html.escape(name)}</b><small>knows: {html.escape(comparison.knowledge[name])}</small></td>"]
         for metric in METRICS:
-            mean, verdict = comparison.shown(name, metric)
-            kind = "" if verdict in (SAME, SINGLE, "baseline") else verdict.split(" ")[0]
+            mean, verdict = (each.replace(" ± ", "&nbsp;±&nbsp;") for each in comparison.shown(name, metric))
+            kind = "" if verdict in (SAME, SINGLE, OTHER_JOBS, "baseline") else verdict.split(" ")[0]
             cells.append(f"<td>{mean}<small class='{kind}'>{verdict}</small></td>")
         rows.append("<tr>" + "".join(cells) + "</tr>")
     return f"<table><thead><tr><th>strategy</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -150,10 +151,11 @@ def _occupancies(figure: Figure, timeline: Any, comparison: Comparison) -> None:
         ax.set_visible(False)
     for ax in grid[:, 0]:
         ax.set_ylabel("GPUs")
-    for ax in grid[-1]:
+    for ax in panels[: len(names)][-2:]:  # the last of each column
+        ax.tick_params(labelbottom=True)
         ax.set_xlabel("time (days)")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=len(labels), frameon=False, loc="upper right", fontsize=8)
+    figure.legend(handles, labels, ncols=len(labels), frameon=False, loc="outside upper right", fontsize=8)
 
 
 def _figure(size: tuple[float, float], caption: str, draw: Callable[[Figure], Any]) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import inspect
+import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from hcsim.events import Kind, Row
 from hcsim.plan import Plan
+from hcsim.sources import modules_in, plain, source_sha256
 from hcsim.view import View
 
 Memory = TypeVar("Memory")
@@ -108,13 +111,35 @@ class RememberingStrategy(_Contract, Generic[Memory]):
 
 AnyStrategy = Strategy | RememberingStrategy[Any]
 
+#: What a strategy may declare in ``needs``.
+KNOWLEDGE = frozenset({"runtime"})
+
+
+def shape_fault(strategy: object) -> str:
+    """What is wrong with the form of a strategy, in words that follow its name; empty when nothing is."""
+    if not isinstance(strategy, (Strategy, RememberingStrategy)):
+        return "is no hcsim.Strategy or hcsim.RememberingStrategy"
+    params = vars(type(strategy)).get("__dataclass_params__")  # its own: a subclass is decorated anew
+    if params is None or not params.frozen:
+        return "is not decorated with @dataclass(frozen=True)"
+    if not isinstance(strategy.wake, Wake):
+        return f"has wake = {strategy.wake!r}, expected one of hcsim's wakes, such as while_waiting"
+    if not isinstance(strategy.needs, frozenset) or not strategy.needs <= KNOWLEDGE:
+        return f"has needs = {strategy.needs!r}, expected a subset of frozenset({{'runtime'}})"
+    return ""
+
 
 def strategy_sha256(strategy: AnyStrategy) -> str:
-    """A hash of a strategy's code and parameters: the same object has the same hash in simulation and live."""
+    """A hash of a strategy's code and parameters: the same object has the same hash in simulation and live.
+
+    The code is the file of its module and of all that it imports, see :func:`hcsim.sources.source_sha256`; of a class
+    that was typed into a notebook it is the class alone.
+    """
     cls = type(strategy)
-    try:
-        source = inspect.getsource(cls)
-    except (OSError, TypeError):
-        source = cls.__qualname__
-    params = repr(dataclasses.asdict(strategy)) if dataclasses.is_dataclass(strategy) else ""
-    return hashlib.sha256(f"{cls.__qualname__}\n{source}\n{params}".encode()).hexdigest()
+    typed = ""
+    if getattr(sys.modules.get(cls.__module__), "__file__", None) is None:
+        with suppress(OSError, TypeError):
+            typed = inspect.getsource(cls)
+    code = source_sha256(cls.__module__, *sorted(modules_in(strategy)))
+    text = "\n".join((cls.__qualname__, typed, code, json.dumps(plain(strategy), sort_keys=True)))
+    return hashlib.sha256(text.encode()).hexdigest()

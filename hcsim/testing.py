@@ -7,8 +7,12 @@ that says what is wrong.
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import pickle
-from collections.abc import Callable, Generator, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +21,16 @@ import numpy.typing as npt
 
 from hcsim.constraints import Rule
 from hcsim.events import Kind
-from hcsim.model import Fleet, InputError, Jobs, Link, NodePool, Site
+from hcsim.model import Fleet, InputError, Jobs
 from hcsim.plan import Plan
-from hcsim.strategy import AnyStrategy, RememberingStrategy, Strategy, Wake
+from hcsim.strategy import AnyStrategy, RememberingStrategy, Strategy, shape_fault
+from hcsim.tiny import EVENTS, Event, tiny_fleets, tiny_jobs
 from hcsim.view import View
 
 if TYPE_CHECKING:
     from hcsim.log import Log
     from hcsim.sim import Simulation
 
-#: What a strategy may declare in ``needs``.
-KNOWLEDGE = frozenset({"runtime"})
 #: A strategy that decides more often than this in a tiny world is taken to do so for ever.
 MOST_DECISIONS = 100_000
 
@@ -36,135 +39,28 @@ class CheckFailed(AssertionError):
     """A strategy broke the contract: one line that says how, and in which tiny world."""
 
 
-@dataclass(frozen=True)
-class _Event:
-    """Something that happens to a world at a time: ``Simulation.fail``, ``repair`` or ``set_price``."""
-
-    time_s: float
-    what: str
-    args: tuple[float, ...]
-
-
-def tiny_fleets() -> dict[str, Fleet]:
-    """Small fleets by name: one node; nodes for gangs; owned and rented pools under two jurisdictions, with boot delay
-    and quota; nodes that fail; GPUs to share; two GPUs for everyone."""
-
-    def one(name: str, per_node: int, nodes: int, **more: Any) -> Fleet:
-        return Fleet((Site("here", (NodePool("own", "A100", per_node, nodes, 1.5, **more),)),), name=name)
-
-    hybrid = Fleet(
-        sites=(
-            Site("home", (NodePool("own", "A100", 4, 2, 1.0),), jurisdiction="EU"),
-            Site(
-                "near",
-                (NodePool("near", "A100", 4, 3, 3.0, "on_demand", boot_s=90.0, boot_cv=0.3),),
-                jurisdiction="EU",
-                provider="one",
-                kind="cloud",
-                quota_gpus=8,
-            ),
-            Site(
-                "far",
-                (NodePool("far", "H100", 4, 2, 2.5, "on_demand", boot_s=240.0, idle_release_s=120.0),),
-                jurisdiction="US",
-                provider="two",
-                kind="cloud",
-            ),
-        ),
-        links=tuple(
-            Link(a, b, bytes_per_s=1e8, usd_per_gb=0.0 if a == "home" else 0.09)
-            for a in ("home", "near", "far")
-            for b in ("home", "near", "far")
-            if a != b
-        ),
-        name="hybrid",
-    )
-    return {
-        "single": one("single", 8, 1),
-        "gangs": one("gangs", 4, 4),
-        "hybrid": hybrid,
-        "failures": one("failures", 2, 3),
-        "shared": one("shared", 2, 2),
-        "hosts": one("hosts", 4, 2, cpus_per_node=16.0, ram_bytes_per_node=64e9),
-        "tight": one("tight", 2, 1),
-    }
-
-
-def tiny_jobs() -> dict[str, Jobs]:
-    """Jobs for each of :func:`tiny_fleets`, by the same names: every one of them can be held by its fleet."""
-    rng = np.random.default_rng(7)
-
-    def jobs(name: str, n: int, gap_s: float, mean_s: float, gpus: Sequence[int], **more: Any) -> Jobs:
-        return Jobs.build(
-            source=f"tiny jobs '{name}'",
-            arrival_s=np.round(np.cumsum(rng.exponential(gap_s, n)), 1),
-            duration_s=np.round(rng.lognormal(np.log(mean_s), 1.0, n) + 1.0, 1),
-            gpus=rng.choice(gpus, n),
-            tenant=rng.integers(0, 2, n),
-            tenants=("a", "b"),
-            **more,
-        )
-
-    share = np.where(rng.random(24) < 0.7, rng.choice([200, 250, 500], 24), 1000)
-    overheads = {"checkpoint_interval_s": np.full(20, 300.0), "checkpoint_s": np.full(20, 5.0)}
-    return {
-        "single": jobs("single", 16, 60.0, 400.0, (1, 2, 4, 8)),
-        "gangs": jobs("gangs", 20, 60.0, 400.0, (1, 2, 4, 6, 8, 16)),
-        "hybrid": jobs(
-            "hybrid",
-            24,
-            60.0,
-            2000.0,
-            (1, 2, 4, 8),
-            residency=rng.choice([-1, 0], 24),
-            residencies=("EU",),
-            dataset_site=rng.choice([-1, 0], 24),
-            dataset_sites=("home",),
-            dataset_bytes=np.full(24, 5e9),
-            restart_s=np.full(24, 20.0),
-        ),
-        "failures": jobs("failures", 20, 90.0, 900.0, (1, 2, 4), restart_s=np.full(20, 10.0), **overheads),
-        "shared": jobs("shared", 24, 60.0, 500.0, (1,), gpu_milli=share),
-        "hosts": jobs("hosts", 20, 60.0, 500.0, (1, 2), cpus=rng.choice([2.0, 8.0], 20), ram_bytes=np.full(20, 12e9)),
-        "tight": jobs("tight", 20, 400.0, 9000.0, (1, 1, 2), restart_s=np.full(20, 30.0), **overheads),
-    }
-
-
-_EVENTS: dict[str, tuple[_Event, ...]] = {
-    "hybrid": (_Event(700.0, "set_price", (2, 4.0)), _Event(1500.0, "set_price", (1, 2.0))),
-    "failures": (
-        _Event(400.0, "fail", (0,)),
-        _Event(900.0, "repair", (0,)),
-        _Event(1300.0, "fail", (1,)),
-        _Event(1500.0, "fail", (2,)),
-        _Event(2500.0, "repair", (1,)),
-        _Event(2600.0, "repair", (2,)),
-    ),
-}
-
-
 def check_strategy(strategy: AnyStrategy) -> None:
     """Run a strategy in tiny worlds and return if it keeps the contract.
 
-    It must be a frozen, hashable dataclass; return a plan at every decision; decide the same for the same seed; keep
-    nothing on itself; read run-time estimates only if it declares so; know nothing of the future (run times, arrivals,
-    prices and failures after a time do not move decisions before it); ask for nothing that hard rules refuse; and let
-    every job finish that it does not reject or hold.
+    It must be a frozen, hashable dataclass; return a plan at every decision; decide the same for the same seed, in
+    another process too; keep nothing on itself; read run-time estimates only if it declares so; know nothing of the
+    future (run times, arrivals, prices and failures after a time do not move decisions before it); ask for nothing that
+    hard rules refuse; and let every job finish that it does not reject or hold.
 
     Raises:
         CheckFailed: one line with what is wrong and the tiny world in which it shows.
     """
     _check_shape(strategy)
     before = _memory_of(strategy)
-    fleets, jobs = tiny_fleets(), tiny_jobs()
-    for name, fleet in fleets.items():
-        world = _World(name, fleet, jobs[name], _EVENTS.get(name, ()))
+    hashes = {}
+    for world in _worlds():
         log = world.run(strategy)
+        hashes[world.name] = log.sha256
         rows = log.array()
         world.require(_memory_of(strategy) == before, strategy, "keeps state on itself: its attributes changed")
         again = world.run(strategy)
         world.require(again.sha256 == log.sha256, strategy, "decides differently when run again with the same seed")
-        reason = violation(log, fleet, jobs[name])
+        reason = violation(log, world.fleet, world.jobs)
         world.require(not reason, strategy, reason)
         _check_outcome(world, strategy, rows)
         if "runtime" not in strategy.needs:
@@ -174,6 +70,7 @@ def check_strategy(strategy: AnyStrategy) -> None:
         wakes = rows["time_s"][rows["kind"] == Kind.WAKE]
         for t in np.unique(wakes[[len(wakes) * k // 6 for k in range(1, 6)]]) if len(wakes) else ():
             _check_future(world, strategy, rows, float(t))
+    _check_elsewhere(strategy, hashes)
 
 
 def violation(log: Log, fleet: Fleet, jobs: Jobs) -> str:
@@ -276,7 +173,7 @@ class _World:
     name: str
     fleet: Fleet
     jobs: Jobs
-    events: tuple[_Event, ...]
+    events: tuple[Event, ...]
 
     @property
     def estimate_s(self) -> npt.NDArray[np.float64]:
@@ -318,24 +215,22 @@ class _World:
             raise CheckFailed(f"{strategy.name}: {reason} (tiny world '{self.name}')")
 
 
-def _check_shape(strategy: AnyStrategy) -> None:
-    def require(ok: bool, reason: str) -> None:
-        if not ok:
-            raise CheckFailed(f"{type(strategy).__name__} {reason}")
+def _worlds() -> list[_World]:
+    jobs = tiny_jobs()
+    return [_World(name, fleet, jobs[name], EVENTS.get(name, ())) for name, fleet in tiny_fleets().items()]
 
-    require(isinstance(strategy, (Strategy, RememberingStrategy)), "is no hcsim.Strategy or hcsim.RememberingStrategy")
-    params = getattr(type(strategy), "__dataclass_params__", None)
-    own = "__dataclass_params__" in vars(type(strategy))
-    require(own and params is not None and params.frozen, "is not decorated with @dataclass(frozen=True)")
-    try:
-        hash(strategy)
-    except TypeError as error:
-        raise CheckFailed(f"{type(strategy).__name__} cannot be hashed ({error}): use tuples for its fields") from None
-    require(dataclasses.replace(strategy) == strategy, "does not equal its own copy")  # type: ignore[type-var]
-    require(isinstance(strategy.wake, Wake), f"has wake = {strategy.wake!r}, expected one of hcsim's wakes")
-    needs = strategy.needs
-    known = isinstance(needs, frozenset) and needs <= KNOWLEDGE
-    require(known, f"has needs = {needs!r}, expected a subset of frozenset({{'runtime'}})")
+
+def _check_shape(strategy: AnyStrategy) -> None:
+    fault = shape_fault(strategy)
+    if not fault:
+        try:
+            hash(strategy)
+        except TypeError as error:
+            fault = f"cannot be hashed ({error}): use tuples for its fields"
+    if not fault and dataclasses.replace(strategy) != strategy:  # type: ignore[type-var]
+        fault = "does not equal its own copy"
+    if fault:
+        raise CheckFailed(f"{type(strategy).__name__} {fault}")
 
 
 def _check_outcome(world: _World, strategy: AnyStrategy, rows: npt.NDArray[Any]) -> None:
@@ -386,6 +281,45 @@ def _check_future(world: _World, strategy: AnyStrategy, rows: npt.NDArray[Any], 
     at = float(known["time_s"][differ[0]] if len(differ) else until_s)
     reason = f"knows the future: what happens after t = {until_s:g} s changes what it does at t = {at:g} s"
     world.require(False, strategy, reason)
+
+
+#: Another interpreter: told where modules lie before it reads the strategy.
+_ELSEWHERE = """
+import pickle, sys
+sys.path[:], strategy = pickle.load(sys.stdin.buffer)
+from hcsim.testing import _hashes
+_hashes(pickle.loads(strategy))
+"""
+
+
+def _check_elsewhere(strategy: AnyStrategy, hashes: dict[str, str]) -> None:
+    """Run the tiny worlds in a process in which ``hash`` of a text, and so the order of a set, is another.
+
+    The strategy travels by cloudpickle, so that one defined in a notebook or a function can as well.
+    """
+    import cloudpickle
+
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    try:
+        told = pickle.dumps((sys.path, cloudpickle.dumps(strategy)))
+    except Exception as error:  # whatever an object of the user's own raises when it is pickled
+        raise CheckFailed(f"{strategy.name}: cannot be sent to another process ({error})") from None
+    done = subprocess.run(
+        [sys.executable, "-c", _ELSEWHERE], input=told, capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed}
+    )
+    if done.returncode:
+        why = done.stderr.decode(errors="replace").strip().splitlines() or [f"status {done.returncode}"]
+        raise CheckFailed(f"{strategy.name}: cannot be run in another process ({why[-1]})")
+    there = json.loads(done.stdout.splitlines()[-1])
+    for name, sha256 in hashes.items():
+        if there[name] != sha256:
+            reason = "decides differently in another process: does it depend on hash() or on the order of a set?"
+            raise CheckFailed(f"{strategy.name}: {reason} (tiny world '{name}', PYTHONHASHSEED={seed})")
+
+
+def _hashes(strategy: AnyStrategy) -> None:
+    """Say what the logs of the tiny worlds hash to, on the last line of standard output."""
+    sys.stdout.write("\n" + json.dumps({world.name: world.run(strategy).sha256 for world in _worlds()}))
 
 
 def _memory_of(strategy: AnyStrategy) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hcsim import Plan, Strategy, View, while_waiting
+from hcsim import InputError, Plan, Strategy, View, while_waiting
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class CheapestFit(Strategy):
     egress_hours: float = 1.0
 
     wake = while_waiting
+
+    def __post_init__(self) -> None:
+        if not self.egress_hours > 0:
+            raise InputError(f"strategy.egress_hours is {self.egress_hours}, expected > 0")
 
     def decide(self, view: View) -> Plan:
         plan = view.plan()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
-from hcsim import Plan, Strategy, View, while_waiting
+from hcsim import InputError, Plan, Strategy, View, while_waiting
 from hcsim.planning.profile import Profile
 
 
@@ -23,6 +23,10 @@ class ConservativeBackfill(Strategy):
 
     wake = while_waiting
     needs = frozenset({"runtime"})
+
+    def __post_init__(self) -> None:
+        if not self.depth >= 1:
+            raise InputError(f"strategy.depth is {self.depth}, expected at least 1")
 
     def decide(self, view: View) -> Plan:
         plan = view.plan()

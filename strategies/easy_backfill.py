@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hcsim import Plan, Strategy, View, while_waiting
+from hcsim import InputError, Plan, Strategy, View, while_waiting
 from hcsim.planning.reservation import reserve
 
 
@@ -22,6 +22,10 @@ class EasyBackfill(Strategy):
 
     wake = while_waiting
     needs = frozenset({"runtime"})
+
+    def __post_init__(self) -> None:
+        if not self.depth >= 0:
+            raise InputError(f"strategy.depth is {self.depth}, expected >= 0")
 
     def decide(self, view: View) -> Plan:
         plan = view.plan()

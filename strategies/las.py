@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor, inf
 
-from hcsim import Plan, Status, Strategy, View, while_waiting
+from hcsim import InputError, Plan, Status, Strategy, View, while_waiting
 from hcsim.planning.preemption import make_room
 
 
@@ -25,6 +25,12 @@ class Las(Strategy):
     depth: int = 4
 
     wake = while_waiting
+
+    def __post_init__(self) -> None:
+        if not self.threshold_gpu_s >= 0:
+            raise InputError(f"strategy.threshold_gpu_s is {self.threshold_gpu_s}, expected >= 0")
+        if not self.depth >= 0:
+            raise InputError(f"strategy.depth is {self.depth}, expected >= 0")
 
     def decide(self, view: View) -> Plan:
         plan = view.plan()

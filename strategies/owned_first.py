@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
-from hcsim import Plan, Strategy, View, while_waiting
+from hcsim import InputError, Plan, Strategy, View, while_waiting
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class OwnedFirst(Strategy):
 
     wake = while_waiting
 
+    def __post_init__(self) -> None:
+        if not self.patience_s >= 0:
+            raise InputError(f"strategy.patience_s is {self.patience_s}, expected >= 0 (inf: never rent what may wait)")
+
     def decide(self, view: View) -> Plan:
         plan = view.plan()
         standing = tuple(p for p, pool in enumerate(view.pools) if not pool.elastic)
@@ -30,7 +35,8 @@ class OwnedFirst(Strategy):
         rents_at = _RentsAt(view, self.patience_s)
         for job in plan.placeable(view.waiting_by(rents_at), rented):
             if rents_at(job) > view.now:
-                plan.wake_at(rents_at(job))
+                if rents_at(job) < inf:
+                    plan.wake_at(rents_at(job))
                 break
             plan.place(job, plan.first_fit(job, rented))
         return plan

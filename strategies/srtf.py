@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
-from hcsim import Plan, Strategy, View, while_waiting
+from hcsim import InputError, Plan, Strategy, View, while_waiting
 from hcsim.planning.preemption import make_room
 
 
@@ -26,6 +26,12 @@ class Srtf(Strategy):
 
     wake = while_waiting
     needs = frozenset({"runtime"})
+
+    def __post_init__(self) -> None:
+        if not self.margin_s >= 0:
+            raise InputError(f"strategy.margin_s is {self.margin_s}, expected >= 0")
+        if not self.depth >= 0:
+            raise InputError(f"strategy.depth is {self.depth}, expected >= 0")
 
     def decide(self, view: View) -> Plan:
         plan = view.plan()

@@ -39,6 +39,9 @@ def summary(folder: Path) -> dict[str, Any]:
         pytest.param("swf", swf() + swf(2, run="x"), "row 2: run_s is 'x', expected a number", id="text"),
         pytest.param("swf", swf() + swf(2, run=-5), "row 2: run_s is -5, expected 0 or more", id="negative"),
         pytest.param("swf", swf() + swf(2, run="nan"), "row 2: run_s is nan, expected 0 or more", id="nan"),
+        pytest.param("swf", swf() + swf(2, run=1e308), "row 2: duration_s is 1e+308, expected a number", id="long"),
+        pytest.param("swf", swf() + swf(2, 1e300), "row 2: arrival_s is 1e+300, expected a number from", id="late"),
+        pytest.param("swf", swf() + swf(2, procs=2**32 + 2), "row 2: gpus is 4294967298, expected a whole", id="wraps"),
         pytest.param("swf", swf(3) + swf(3, submit=9), "row 2: id is 3, expected an id of its own", id="twice"),
         pytest.param("swf", "", "is empty", id="empty"),
         pytest.param("philly", None, "cannot be read (No such file or directory)", id="philly-missing"),
@@ -181,6 +184,21 @@ def test_a_fleet_of_cpu_core_groups(tmp_path: Path) -> None:
         (["trace.n=-4"], "trace.n is -4, expected > 0"),
         (["trace.n=2.5"], "trace.n is 2.5, expected an integer"),
         (["trace.load=nan"], "trace.load is nan, expected > 0"),
+        (["strategy=owned_first", "strategy.patience_s=nan"], "strategy.patience_s is nan, expected >= 0"),
+        (["strategy=las", "strategy.threshold_gpu_s=-1"], "strategy.threshold_gpu_s is -1, expected >= 0"),
+        (["strategy=las", "strategy.depth=-1"], "strategy.depth is -1, expected >= 0"),
+        (["strategy=srtf", "strategy.margin_s=nan"], "strategy.margin_s is nan, expected >= 0"),
+        (["strategy=cheapest_fit", "strategy.egress_hours=0"], "strategy.egress_hours is 0, expected > 0"),
+        (["strategy=conservative_backfill", "strategy.depth=0"], "strategy.depth is 0, expected at least 1"),
+        (["strategy=easy_backfill", "strategy.depth=-1"], "strategy.depth is -1, expected >= 0"),
+        (["estimator.sigma=inf"], "estimator.sigma is inf, expected 0 to 10"),
+        (["perf.scaling=nan"], "perf.scaling is nan, expected 0 to 1"),
+        (["perf.speed.A100=x"], "perf.speed.A100 is 'x', expected a number"),
+        (["perf.speed=3"], "perf.speed is 3, expected a mapping"),
+        (["executor.without=[3]"], "without: no switch '3'; known: boot, "),
+        (["trace.attributes.dataset_sites=[here]"], "trace.attributes.residency_site is 'cloud_eu', expected one of"),
+        (["trace.attributes.deadline_slack=[2,1]"], "trace.attributes.deadline_slack is [2, 1], expected two numbers"),
+        (["trace.load=1e-300"], "trace.load is 1e-300, at which submissions would span"),
         (["perf.spread=1"], "perf: no parameter 'spread'; did you mean 'speed'?"),
         (["seed=abc"], "seed is 'abc', expected an integer >= 0"),
         (["seed=-1"], "seed is -1, expected an integer >= 0"),
@@ -272,6 +290,14 @@ class Illegal(Strategy):
         plan.place(next(iter(view.waiting)), ((99999, 1, 1000),))
         return plan
 
+@dataclass(frozen=True)
+class Wakes(Works):
+    wake = "always"
+
+@dataclass(frozen=True)
+class Needs(Works):
+    needs = "runtime"
+
 class Bare(Works.__mro__[1]):
     def decide(self, view):
         return view.plan()
@@ -295,7 +321,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir(parents=True)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
-    for name in ("Works", "Raises", "Late", "Wrong", "Illegal", "Bare", "Picky", "Wroks"):
+    for name in ("Works", "Raises", "Late", "Wrong", "Illegal", "Bare", "Wakes", "Needs", "Picky", "Wroks"):
         (folder / f"{name.lower()}.yaml").write_text(f"_target_: mine.{name}\n")
     (folder / "broken.yaml").write_text("_target_: broken.Works\n")
     (folder / "nowhere.yaml").write_text("_target_: mien.Works\n")
@@ -314,7 +340,9 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("late", r"strategy late raised RuntimeError: two lines at \S+mine.py:\d+ \(decision \d+, t = \S+ s\)"),
         ("wrong", r"strategy wrong returned list, expected the Plan of view.plan\(\) \(decision 0"),
         ("illegal", r"strategy illegal was refused: illegal action: node 99999 does not exist, expected 0 to 54"),
-        ("bare", r"strategy bare is not a dataclass, expected @dataclass\(frozen=True\)"),
+        ("bare", r"strategy Bare is not decorated with @dataclass\(frozen=True\)"),
+        ("wakes", r"strategy Wakes has wake = 'always', expected one of hcsim's wakes"),
+        ("needs", r"strategy Needs has needs = 'runtime', expected a subset of"),
         ("picky", r"strategy: TypeError: .*missing 1 required positional argument: 'share'"),
         ("picky strategy.share=1", r"strategy: ValueError: share must be even"),
         ("wroks", r"strategy._target_ is 'mine.Wroks', expected a name that can be imported \(did you mean 'Works'"),

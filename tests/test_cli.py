@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hcsim import __version__
-from hcsim.cli import COMMANDS, choices
+from hcsim.cli import COMMANDS, choices, folder_name
 from hcsim.log import Log
-from tests.shell import hcsim, heeds_interrupts
+from tests.shell import hcsim, heeds_interrupts, swf
 
 SUMMARY = """
 jobs_submitted jobs_finished jct_mean_s jct_p50_s jct_p99_s queue_delay_mean_s queue_delay_p99_s makespan_s
@@ -182,6 +185,54 @@ def test_a_cell_that_is_mended_is_made(tmp_path: Path) -> None:
     assert len(cells(tmp_path / "sweep")) == 2 and not list(tmp_path.rglob("error.txt"))
 
 
+def test_finished_cells_whose_trace_is_damaged_later_are_not_passed_off_as_done(tmp_path: Path) -> None:
+    """What was made of the trace as it was stays, and is good again when the trace is."""
+    trace = tmp_path / "jobs.swf"
+    trace.write_text(swf())
+    args = ("run", "-m", "seed=1,2", "trace=swf", f"trace.path={trace}", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert hcsim(*args).status == 0
+    trace.write_text(swf(run=-7))
+    said = hcsim(*args)
+    assert said.status == 2 and said.err.count(f"{trace}: row 1: run_s is -7") == 2
+    assert "0 finished runs" in said.out and "already done" not in said.out
+    said = hcsim("compare", tmp_path / "sweep")
+    assert said.status == 2 and "2 left out, the first: " in said.err and "run_s is -7" in said.err
+    trace.write_text(swf())
+    assert hcsim(*args).out.count("already done") == 2
+    assert hcsim("compare", tmp_path / "sweep").status == 0
+
+
+def test_folders_of_a_sweep_stay_inside_it(tmp_path: Path) -> None:
+    """Whatever the overrides hold, and however many they are: one folder per cell, found again."""
+    (tmp_path / "data").mkdir()
+    for name in "ab":
+        (tmp_path / "data" / f"{name}.swf").write_text(swf(1, 0, 60) + swf(2, 9, 60))
+    place = os.path.relpath(tmp_path / "data")
+    paths = ",".join(f"{place}/../data/{name}.swf" for name in "ab")
+    many = [f"trace.attributes.{key}=1" for key in ("checkpoint_s", "restart_s", "dataset_sigma", "checkpoint_bytes")]
+    for swept in ([f"trace.path={paths}"], [f"trace.path={paths}", *many]):
+        sweep = tmp_path / f"sweep{len(swept)}"
+        args = ("run", "-m", "trace=swf", *swept, "seed=1,2", f"hydra.sweep.dir={sweep}")
+        said = hcsim(*args)
+        assert (said.status, said.err) == (0, "") and "4 finished runs" in said.out
+        folders = [path.parent for path in sweep.rglob("summary.json")]
+        assert len(folders) == 4 and {path.parent for path in folders} == {sweep}
+        read = (".swf", "checkpoint_s=1", "trace.path=")  # of a long name the start stays
+        assert all(any(word in path.name for word in read) for path in folders)
+        assert hcsim(*args).out.count("already done") == 4
+        assert hcsim("compare", sweep).status == 2  # two traces
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "sweep1", "sweep5"}
+
+
+@given(st.lists(st.text(max_size=90), min_size=2, max_size=2, unique=True))
+def test_names_of_folders(texts: list[str]) -> None:
+    one, two = (folder_name(f"key={text}") for text in texts)
+    assert one != two
+    for name in (one, two):
+        assert len(name.encode(errors="surrogatepass")) <= 140 and not set(name) & set("/\\\0\n")
+    assert folder_name("++trace.n=3,+a=1,seed=2,b=c+d") == "trace.n=3,a=1,seed=2,b=c+d"
+
+
 def test_a_sweep_of_a_choice_that_is_not_there_starts_nothing(tmp_path: Path) -> None:
     said = hcsim("run", "-m", "strategy=fifo,fifi", "trace.n=50", f"hydra.sweep.dir={tmp_path}")
     assert said.status == 2 and said.err == "hcsim: error: no strategy 'fifi'; did you mean 'fifo'?\n"
@@ -264,6 +315,34 @@ def test_an_interrupt_of_one_run_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Fifo, "decide", interrupted)
-    said = hcsim("run", "strategy=fifo", "trace.n=50", f"hydra.run.dir={tmp_path}")
-    assert (said.status, said.out) == (130, "") and said.err.startswith("hcsim: error: interrupted")
-    assert not list(tmp_path.iterdir())
+    said = hcsim("run", "strategy=fifo", "trace.n=50", f"hydra.run.dir={tmp_path / 'run'}")
+    assert (said.status, said.out) == (130, "")
+    assert said.err == "hcsim: error: interrupted; nothing of the run is kept\n"
+    assert not (tmp_path / "run").exists()  # not even an empty folder
+    monkeypatch.chdir(tmp_path)
+    assert hcsim("run", "strategy=fifo", "trace.n=50").status == 130  # into a folder of its own
+    assert not [path for path in (tmp_path / "runs").glob("*/*")]
+
+
+def test_an_interrupted_sweep_names_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A default folder is another at the next start, so the same command alone would begin anew."""
+    from hcsim.strategies.fifo import Fifo
+
+    decide = Fifo.decide
+
+    def interrupted(self: Fifo, view: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Fifo, "decide", interrupted)
+    said = hcsim("run", "-m", "strategy=first_fit,fifo", "trace.n=50")
+    assert said.status == 130
+    found = re.fullmatch(
+        r"hcsim: error: interrupted; finished runs stay, and the same command with (hydra.sweep.dir=\S+) goes on where"
+        r" it stopped\n",
+        said.err,
+    )
+    assert found is not None
+    monkeypatch.setattr(Fifo, "decide", decide)
+    said = hcsim("run", "-m", "strategy=first_fit,fifo", "trace.n=50", found.group(1))
+    assert said.status == 0 and said.out.count("already done") == 1 and "2 finished runs" in said.out

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hcsim import InputError
-from hcsim.compare import BETTER, METRICS, SAME, SINGLE, WORSE, compare, load_runs, paired, t_interval
-from hcsim.experiment import Runs
+from hcsim import Experiment, InputError, Perf, Plan, Strategy, View, while_waiting
+from hcsim.compare import BETTER, METRICS, OTHER_JOBS, SAME, SINGLE, WORSE, compare, load_runs, paired, t_interval
+from hcsim.estimators import Noisy, Oracle
+from hcsim.experiment import Runs, load
+from hcsim.sim import Simulated
+from hcsim.strategies.easy_backfill import EasyBackfill
+from hcsim.strategies.fifo import Fifo
+from hcsim.strategies.first_fit import FirstFit
+from hcsim.strategies.sjf import Sjf
+from hcsim.traces.twin import Twin
 from tests.shell import hcsim
+from tests.worlds import jobs, owned
 
 KEYS = {metric.key: metric for metric in METRICS}
 
@@ -32,7 +41,10 @@ def runs(figures: dict[str, dict[str, list[float | None]]], **columns: Any) -> R
         for i in range(len(next(iter(given_.values())))):
             row: dict[str, Any] = {key: 1.0 for key in KEYS} | {key: values[i] for key, values in given_.items()}
             row |= {"strategy": strategy, "seed": i, "knowledge": "none", "trace": "t", "fleet": "f"}
-            row |= {"jobs_sha256": f"jobs{i}", "fleet_sha256": "fleet", "versions": {"hcsim": "1"}}
+            row |= {"jobs_sha256": f"jobs{i}", "fleet_sha256": "fleet", "versions": {"hcsim": "1"}, "code_sha256": "c"}
+            row |= {"executor": "sim", "executor_params": {"until_s": "inf"}, "perf": {"scaling": 0.9}}
+            row |= {"strategy_params": {}, "strategy_sha256": strategy, "estimator": None}
+            row |= {"jobs_submitted": 1, "finished_sha256": f"jobs{i}"}
             rows.append(row | {"folder": f"{strategy}/{i}"} | columns)
     made = Runs(())
     made.__dict__["runs"] = pd.DataFrame(rows)  # a cached property: what would be read from the folders
@@ -99,8 +111,8 @@ def test_pairing_tells_apart_what_means_do_not() -> None:
     comparison = compare(runs(figures))  # type: ignore[arg-type]
     a, b = (comparison.cells[name]["jct_mean_s"] for name in "ab")
     assert abs(a.mean - b.mean) < min(a.half, b.half) and b.verdict == BETTER
-    assert comparison.shown("a", METRICS[0])[1] == "baseline"
-    assert comparison.shown("b", METRICS[0])[1].startswith("better by ")
+    assert comparison.shown("a", KEYS["jct_mean_s"])[1] == "baseline"
+    assert comparison.shown("b", KEYS["jct_mean_s"])[1].startswith("better by ")
 
 
 # -- comparisons -------------------------------------------------------------------------------------------------------
@@ -150,7 +162,31 @@ def test_a_figure_that_no_run_has() -> None:
             "different fleets cannot be compared: a/0 has f (a), b/0 has f",
         ),
         (lambda f: f.assign(jobs_sha256=f["folder"]), "different traces under seed 0 cannot be compared: a/0 has t"),
-        (lambda f: f.assign(strategy="a"), "a was run twice under one seed: a/0 and b/0"),
+        (
+            lambda f: f.assign(executor=["sim", "sim", "local", "local"]),
+            "different executors cannot be compared: a/0 has sim, b/0 has local",
+        ),
+        (
+            lambda f: f.assign(executor_params=[{"until_s": t, "without": []} for t in ("inf", "inf", 9.0, 9.0)]),
+            "different executors cannot be compared: a/0 has until_s=inf, b/0 has until_s=9.0",
+        ),
+        (
+            lambda f: f.assign(perf=[{"speed": {}, "scaling": s} for s in (1.0, 0.5, 1.0, 1.0)]),
+            "different perf cannot be compared: a/0 has scaling=1.0, a/1 has scaling=0.5",
+        ),
+        (
+            lambda f: f.assign(strategy_params=[{"margin_s": i} for i in (1, 2, 3, 3)]),
+            "different parameters of a cannot be compared: a/0 has margin_s=1, a/1 has margin_s=2",
+        ),
+        (
+            lambda f: f.assign(strategy_sha256=["1", "1", "2", "3"]),
+            "different code of b cannot be compared: b/0 has b (2), b/1 has b (3)",
+        ),
+        (
+            lambda f: f.assign(estimator=[None, None, {"sigma": 0.5}, {"sigma": 0.1}]),
+            "different estimators of b cannot be compared: b/0 has sigma=0.5, b/1 has sigma=0.1",
+        ),
+        (lambda f: f.assign(strategy="a", strategy_sha256="a"), "a was run twice under one seed: a/0 and b/0"),
         (lambda f: f.assign(seed=range(4)), "no seed under which all strategies were run"),
     ],
 )
@@ -162,10 +198,61 @@ def test_what_cannot_be_compared(change: Callable[[pd.DataFrame], pd.DataFrame],
     assert str(error.value).startswith(said)
 
 
-def test_other_versions_are_a_note() -> None:
+@pytest.mark.parametrize(
+    ("key", "values", "said"),
+    [
+        ("versions", [{"hcsim": "1"}, {"hcsim": "2"}], "different versions of hcsim"),
+        ("code_sha256", ["1", "2"], "different versions of hcsim"),
+        ("estimator", [{"type": "Oracle"}, {"type": "Noisy"}], "told different run times: a none, b none"),
+    ],
+)
+def test_what_is_a_note(key: str, values: list[Any], said: str) -> None:
     made = runs({"a": {"cost_usd": [1.0]}, "b": {"cost_usd": [1.0]}})
-    made.runs["versions"] = [{"hcsim": "1"}, {"hcsim": "2"}]
-    assert "different versions" in compare(made).notes[0]
+    made.runs[key] = values
+    assert len(compare(made).notes) == 1 and said in compare(made).notes[0]
+
+
+def test_no_verdict_between_runs_that_finished_other_jobs() -> None:
+    """A strategy that rejects jobs is not called better for it; what counts all jobs is still compared."""
+    figures: dict[str, dict[str, list[float | None]]] = {
+        "all": {"jct_mean_s": [9e3, 9e3 + 1, 9e3], "jobs_finished": [100.0] * 3, "deadline_miss_rate": [0.1, 0.1, 0.1]},
+        "few": {
+            "jct_mean_s": [1e3, 1e3, 1e3 + 1],
+            "jobs_finished": [60.0, 60.0, 61.0],
+            "jobs_rejected": [40.0, 40.0, 39.0],
+            "deadline_miss_rate": [0.5, 0.5, 0.51],
+        },
+        "slow": {"jct_mean_s": [9.5e3, 9.5e3, 9.5e3], "jobs_finished": [100.0] * 3, "jobs_rejected": [0.0] * 3},
+    }
+    made = runs(figures, jobs_submitted=100)
+    made.runs.loc[made.runs["folder"] == "few/2", "finished_sha256"] = "others"  # in one seed of three
+    comparison = compare(made, "all")
+    assert comparison.other_jobs == ("few",)
+    verdicts = {m.key: comparison.cells["few"][m.key].verdict for m in METRICS}
+    assert {key for key, verdict in verdicts.items() if verdict == OTHER_JOBS} == {
+        *("jct_mean_s", "jct_p99_s", "queue_delay_mean_s", "cost_usd", "gpu_utilization")
+    }
+    assert OTHER_JOBS == "not comparable: finished sets differ"
+    assert (verdicts["jobs_finished"], verdicts["deadline_miss_rate"]) == (WORSE, WORSE)
+    assert comparison.cells["slow"]["jct_mean_s"].verdict == WORSE
+    row = comparison.frame.set_index(["strategy", "metric"]).loc[("few", "mean JCT")]
+    assert row["verdict"] == OTHER_JOBS and np.isnan(row["difference"]) and row["mean"] == pytest.approx(1 / 3.6, 1e-3)
+    assert comparison.shown("few", KEYS["jobs_finished"]) == ("181", "")  # in all seeds
+    line = next(line for line in comparison.markdown().splitlines() if line.startswith("| few "))
+    assert "| 181 | 119 | 3 |" in line and "better" not in line and line.count(OTHER_JOBS) == 5
+    assert "few cannot be compared with all" in comparison.notes[0]
+    assert "few 181 of 300 (119 rejected, 3 unfinished), all 300 of 300" in comparison.notes[0]
+
+
+def test_a_figure_and_its_half_width() -> None:
+    figures: dict[str, dict[str, list[float | None]]] = {
+        "a": {"jct_mean_s": [3600 * 2.2, 3600 * 2.4], "cost_usd": [1e6, 3e6], "gpu_utilization": [0.5, 0.5]}
+    }
+    comparison = compare(runs(figures))
+    # t(1) = 12.706: half-widths 1.2706 h, 12,706 kUSD and 0
+    assert comparison.shown("a", KEYS["jct_mean_s"])[0] == "2.3 ± 1.3"
+    assert comparison.shown("a", KEYS["cost_usd"])[0] == "2,000 ± 12,706"
+    assert comparison.shown("a", KEYS["gpu_utilization"])[0] == "50.0 ± 0"
 
 
 # -- hcsim compare -----------------------------------------------------------------------------------------------------
@@ -178,6 +265,81 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = hcsim("run", "-m", "strategy=fifo,owned_first", "seed=1,2", "trace.n=100", f"hydra.sweep.dir={folder}")
     assert (said.status, said.err) == (0, "")
     return folder
+
+
+@dataclass(frozen=True)
+class RejectBusy(Strategy):
+    """First fit, and what does not fit at once is turned away."""
+
+    wake = while_waiting
+
+    def decide(self, view: View) -> Plan:
+        plan = view.plan()
+        for job in plan.placeable(view.waiting):
+            plan.place(job, plan.first_fit(job))
+        for job in set(view.waiting) - set(plan.placed()):
+            plan.reject(job)
+        return plan
+
+
+def test_a_strategy_that_rejects_is_not_better_for_it(tmp_path: Path) -> None:
+    """The same jobs under a strategy that serves all and one that serves whom it likes: counts, and no verdict."""
+    twin = Twin(n=300, gpus=16, load=1.5, max_gang=8, attributes={"residency_share": 0, "dataset_share": 0})
+    for seed in (1, 2, 3):
+        for strategy in (FirstFit(), RejectBusy()):
+            Experiment(owned(2), twin, strategy, seed=seed).run(tmp_path / strategy.name / str(seed))
+    assert (tmp_path / "reject_busy" / "1" / "jobs.parquet").is_file()
+    statuses = load(tmp_path).jobs.groupby(["strategy", "status"]).size()
+    assert statuses["first_fit"].to_dict() == {"finished": 900} and statuses["reject_busy", "rejected"] > 100
+    said = hcsim("compare", tmp_path)
+    assert said.status == 0 and "reject_busy cannot be compared with first_fit" in said.err
+    finished, rejected = (f"{statuses['reject_busy', how]:,}" for how in ("finished", "rejected"))
+    assert f"reject_busy {finished} of 900 ({rejected} rejected, 0 unfinished), first_fit 900 of 900" in said.err
+    frame = pd.read_csv(tmp_path / "comparison.csv").set_index(["strategy", "metric"])
+    mine = frame.loc["reject_busy"]
+    assert mine.loc["mean JCT", "mean"] < frame.loc[("first_fit", "mean JCT"), "mean"] / 2  # the lure
+    assert mine.loc["mean JCT", "verdict"] == mine.loc["cost", "verdict"] == OTHER_JOBS
+    assert mine.loc["rejected", "mean"] * 3 == pytest.approx(statuses["reject_busy", "rejected"])
+    for text in (said.out, (tmp_path / "comparison.md").read_text(), (tmp_path / "report.html").read_text()):
+        assert "finished" in text and "rejected" in text and "unfinished" in text
+        assert finished in text and rejected in text and "not comparable" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"executor": Simulated(until_s=3000.0)}, "different executors cannot be compared: .* until_s=inf, .*=3000.0"),
+        (
+            {"executor": Simulated(without=("overheads",))},
+            "different executors .* without=\\[\\], .*=\\['overheads'\\]",
+        ),
+        ({"perf": Perf(spread_factor=0.5)}, "different perf .* spread_factor=0.8, .* spread_factor=0.5"),
+        ({"perf": Perf({"A100": 1.5})}, "different perf .* speed={}, .* speed={'A100': 1.5}"),
+        ({"fleet": owned(2, repair_s=9.0)}, "different fleets .* owned .* owned "),
+        ({"trace": jobs((0, 500, 1), (9, 500, 8), restart_s=[9.0, 9.0])}, "different traces under seed 0 "),
+        ({"trace": jobs((0, 500, 1), (9, 500, 8), checkpoint_s=[0.0, 1.0])}, "different traces under seed 0 "),
+        ({"trace": jobs((0, 500, 1), (9, 500, 8), tenants=("other",))}, "different traces under seed 0 "),
+    ],
+)
+def test_runs_of_other_worlds_are_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    """In each of them a verdict would be of the world and not of the strategy."""
+    base = Experiment(owned(2), jobs((0, 500, 1), (9, 500, 8)), FirstFit())
+    base.run(tmp_path / "a")
+    replace(base, strategy=Fifo(), **change).run(tmp_path / "b")
+    got = hcsim("compare", tmp_path)
+    assert got.status == 2 and got.err.count("\n") == 1
+    assert re.match(f"hcsim: error: {said}", got.err), got.err
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_what_strategies_were_told_is_no_other_world(tmp_path: Path) -> None:
+    base = Experiment(owned(2), jobs((0, 500, 1), (9, 500, 8)), Sjf(), Noisy(0.3))
+    base.run(tmp_path / "a")
+    replace(base, strategy=EasyBackfill(), estimator=Oracle()).run(tmp_path / "b")
+    replace(base, strategy=Fifo(), estimator=Oracle()).run(tmp_path / "c")  # is told nothing
+    got = hcsim("compare", tmp_path)
+    known = "easy_backfill oracle run times, sjf noisy run times (σ = 0.3)"
+    assert got.status == 0 and known in " ".join(got.err.split()) and "fifo" not in got.err
 
 
 class Loads(HTMLParser):

@@ -13,7 +13,9 @@ from omegaconf import OmegaConf
 
 from hcsim import Experiment, InputError
 from hcsim.cli import CONF, build, choices, compose, forced, part
+from hcsim.live import Local
 from hcsim.parts import checked
+from hcsim.sim import Simulated
 from tests.conftest import missing
 
 PARTS = ("fleet", "trace", "strategy", "estimator", "executor", "perf")
@@ -90,7 +92,8 @@ def test_every_file_is_one_target() -> None:
     """A file of a part names what it makes, so that nothing else reads the configuration."""
     for group, name in EVERY:
         assert "_target_" in load(group, name), (group, name)
-        checked({key: value for key, value in load(group, name).items() if key != "data_dir"}, group)
+        own = {key: value for key, value in load(group, name).items() if not str(value).startswith("${")}
+        checked(own, group)
 
 
 def test_parameters_may_be_given_without_being_in_a_file() -> None:
@@ -128,6 +131,34 @@ def test_values_are_held_against_their_annotations() -> None:
         with pytest.raises(InputError) as error:
             checked(pool | wrong, "pool")
         assert str(error.value) == said
+
+
+def test_the_local_experiment_can_be_put_into_simulation() -> None:
+    """What the experiment says of its executor is not said to another one; and it can be said once more."""
+    for overrides, expected in (
+        (["executor=sim"], Simulated()),
+        ([], Local(time_scale=10_000)),
+        (["executor=local"], Local(time_scale=10_000)),
+        (["executor.time_scale=20"], Local(time_scale=20)),
+        (["time_scale=20"], Local(time_scale=20)),
+    ):
+        config, chosen = compose(["experiment=local", "strategy=las", *overrides])
+        assert build(config, chosen).executor == expected
+    assert part(compose(["executor=local"])[0], "executor") == Local()
+
+
+@pytest.mark.parametrize("pace", [0.5, 1.0, 2.0, 8.0])
+def test_las_preempts_in_the_local_experiment_however_fast_the_machine_is(pace: float) -> None:
+    """Job 0 makes way and comes back; simulated, with work that takes ``pace`` times as long as it should."""
+    config, chosen = compose(["experiment=local", "strategy=las", "executor=sim"])
+    experiment = build(config, chosen)
+    jobs = experiment.prepare().jobs
+    slower = dataclasses.replace(jobs, duration_s=jobs.duration_s * pace)
+    result = dataclasses.replace(experiment, trace=slower).run()
+    assert result.summary["jobs_finished"] == 10
+    rows = result.log.frame()
+    mine = rows[rows["subject"] == 0]["kind"].tolist()
+    assert mine.count("STARTED") == 1 + mine.count("PREEMPTED") >= 2
 
 
 def test_the_configuration_that_is_kept_makes_the_same_experiment(tmp_path: Path) -> None:

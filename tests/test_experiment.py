@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,46 @@ class Breaks(Strategy):
         return Fifo().decide(view)
 
 
+class Bare(Strategy):
+    def decide(self, view: View) -> Plan:
+        return view.plan()
+
+
+@dataclass
+class Thawed(Bare):
+    pass
+
+
+class Undecorated(Fifo):
+    pass
+
+
+@dataclass(frozen=True)
+class WakesOnWords(Bare):
+    wake: ClassVar[Any] = "always"
+
+
+@dataclass(frozen=True)
+class NeedsAWord(Bare):
+    needs: ClassVar[Any] = "runtime"
+
+
+@dataclass(frozen=True)
+class NeedsTheUnknown(Bare):
+    needs = frozenset({"runtmes"})
+
+
+MALFORMED: list[tuple[Any, str]] = [
+    (Bare(), r"is not decorated with @dataclass\(frozen=True\)"),
+    (Thawed(), r"is not decorated with @dataclass\(frozen=True\)"),
+    (Undecorated(), r"is not decorated with @dataclass\(frozen=True\)"),
+    (WakesOnWords(), "has wake = 'always', expected one of hcsim's wakes"),
+    (NeedsAWord(), "has needs = 'runtime', expected a subset of"),
+    (NeedsTheUnknown(), r"has needs = frozenset\(\{'runtmes'\}\), expected a subset of"),
+    (Fifo, "is no hcsim.Strategy"),
+]
+
+
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
@@ -53,12 +93,9 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="on_infeasible is 'drop', expected 'reject' or 'error'"):
         Experiment(owned(), WORK, Fifo(), on_infeasible="drop")
 
-    class Bare(Strategy):
-        def decide(self, view: View) -> Plan:
-            return view.plan()
-
-    with pytest.raises(InputError, match="strategy bare is not a dataclass"):
-        Experiment(owned(), WORK, Bare())
+    for strategy, said in MALFORMED:
+        with pytest.raises(InputError, match=f"strategy {type(strategy).__name__} {said}"):
+            Experiment(owned(), WORK, strategy)
     with pytest.raises(InputError, match="strategy sjf needs run times, and estimator=none gives none"):
         Experiment(owned(), WORK, Sjf(), Nothing()).run()
     Experiment(owned(), WORK, Fifo(), Nothing()).run()  # does not ask for them

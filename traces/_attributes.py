@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from math import inf
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.model import InputError, nearest
+from hcsim.model import MOST_S, InputError, nearest
 from hcsim.rng import stream, uniforms
 
 Floats = npt.NDArray[np.float64]
@@ -48,6 +49,22 @@ class Attributes:
         for name in ("residency_share", "dataset_share", "deadline_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected 0 to 1")
+        for name in ("deadline_slack", "estimate_factor"):
+            given = getattr(self, name)
+            if len(given) != 2 or not 0 <= given[0] <= given[1] < inf:
+                raise InputError(
+                    f"trace.attributes.{name} is {list(given)}, expected two numbers >= 0, the lower first"
+                )
+        for name in ("dataset_median_bytes", "dataset_sigma", "deadline_grace_s", "checkpoint_bytes", "checkpoint_s"):
+            if not 0 <= getattr(self, name) < inf:
+                raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected a finite number >= 0")
+        if self.dataset_share and not self.dataset_sites:
+            raise InputError("trace.attributes.dataset_sites is empty, expected names of sites")
+        if self.dataset_share and self.residency_share and self.residency_site not in self.dataset_sites:
+            raise InputError(
+                f"trace.attributes.residency_site is '{self.residency_site}', expected one of dataset_sites;"
+                f" {nearest(self.residency_site, self.dataset_sites)}"
+            )
 
     def columns(self, seed: int, arrival_s: Floats, duration_s: Floats, gpus: npt.NDArray[np.int32]) -> dict[str, Any]:
         """Columns for :meth:`hcsim.model.Jobs.build`, drawn for jobs 0, 1, 2, ..."""
@@ -58,9 +75,10 @@ class Attributes:
             return uniforms(seed, stream(name), jobs) if n else np.zeros(0)
 
         low, high = self.estimate_factor
-        estimate = duration_s * (low + (high - low) * draw("estimate"))
+        with np.errstate(over="ignore"):  # of a run time that is refused when the jobs are built
+            estimate = duration_s * (low + (high - low) * draw("estimate"))
         out: dict[str, Any] = {
-            "user_estimate_s": np.ceil(estimate / 60.0) * 60.0,
+            "user_estimate_s": np.minimum(np.ceil(estimate / 60.0) * 60.0, MOST_S),
             "checkpoint_interval_s": np.full(n, self.checkpoint_interval_s),
             "checkpoint_bytes": self.checkpoint_bytes * gpus,
             "checkpoint_s": np.full(n, self.checkpoint_s),

@@ -219,7 +219,7 @@ def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> 
     def column(name: str) -> npt.NDArray[Any]:
         return frame[name].to_numpy()[order]
 
-    arrival_s, duration_s, gpus = column("arrival_s"), column("duration_s"), column("gpus").astype(np.int32)
+    arrival_s, duration_s, gpus = column("arrival_s"), column("duration_s"), column("gpus")
     given = attributes.columns(seed, arrival_s, duration_s, gpus)
     for name in ("gpu_milli", "cpus", "ram_bytes", "gpu_memory_bytes"):
         if name in frame:

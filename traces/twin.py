@@ -38,6 +38,7 @@ WEEKDAYS = (0.86, 1.07, 1.14, 1.29, 1.44, 0.61, 0.59)
 TENANT_SHARES = (0.501, 0.196, 0.121, 0.09, 0.024, 0.018, 0.017, 0.014, 0.009, 0.005, 0.005)
 BATCH_MEAN = 8.0  # jobs submitted together
 BATCH_GAP_S = 8.0  # seconds between jobs of one batch
+MOST_SPAN_S = 1e10  # 300 years; the intensity of every hour is drawn
 HOUR_SIGMA = 1.25  # lognormal swing of an hour's intensity
 
 
@@ -85,6 +86,10 @@ class Twin:
             _run_times(np.array(GANGS)[gang], uniforms(seed, stream("run"), jobs)), self.max_duration_s
         )
         span_s = float((duration * gpus).sum()) / (self.gpus * self.load)
+        if span_s > MOST_SPAN_S:
+            raise InputError(
+                f"trace.load is {self.load:g}, at which submissions would span {span_s / 3.15e7:.0g} years"
+            )
         batch = _batches(seed, self.n)
         arrival = _arrivals(seed, batch, span_s)
         tenant = np.searchsorted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -232,6 +233,19 @@ def test_no_worker_outlives_its_run(tmp_path: Path, how: signal.Signals) -> None
     if how == signal.SIGINT:
         assert parent.returncode == 130
         assert error.count("\n") == 1 and "interrupted" in error
+
+
+def test_the_command_of_the_readme(tmp_path: Path) -> None:
+    """Ten jobs, of which the long one is preempted and resumed, live; the log replays, and the figures say so."""
+    command = [sys.executable, "-m", "hcsim.cli"]
+    run = [*command, "run", "experiment=local", "strategy=las", f"hydra.run.dir={tmp_path / 'run'}"]
+    subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["executor"] == "local" and summary["jobs_finished"] == 10 and summary["preemptions"] >= 1
+    log = Log.read(tmp_path / "run" / "log.parquet")
+    assert 0 in rows_of(log, Kind.PREEMPTED) and rows_of(log, Kind.STARTED).count(0) >= 2
+    said = subprocess.run([*command, "replay", tmp_path / "run"], check=True, capture_output=True, text=True)
+    assert summary["log_sha256"][:12] in said.stdout
 
 
 def test_what_it_cannot_do_is_said_at_once() -> None:

@@ -203,7 +203,9 @@ class Audit:
             return
         life.ends[how] += 1
         life.done_s += (stopped_s - life.began_s - lost_s) * self.rate(job, life.uses)
-        self.lost_gpu_s += 0.0 if how == "finished" else lost_s * sum(milli for _, _, milli in gpus_of(life.uses)) / 1000.0
+        self.lost_gpu_s += (
+            0.0 if how == "finished" else lost_s * sum(milli for _, _, milli in gpus_of(life.uses)) / 1000.0
+        )
         self._use(life.uses, -1)
         life.uses = ()
 

@@ -8,6 +8,7 @@ import importlib
 import itertools
 import random
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,14 @@ class Unhashable(Strategy):
 
 
 @dataclass(frozen=True)
+class WakesOnWords(Strategy):
+    wake: ClassVar[Any] = "always"
+
+    def decide(self, view: View) -> Plan:
+        return first_fit(view)
+
+
+@dataclass(frozen=True)
 class WrongNeeds(Strategy):
     needs = frozenset({"truth"})
 
@@ -128,6 +137,17 @@ COUNTER = itertools.count()
 class CountsElsewhere(Strategy):
     def decide(self, view: View) -> Plan:
         return first_fit(view) if next(COUNTER) % 7 else view.plan()
+
+
+@dataclass(frozen=True)
+class OrdersByHash(Strategy):
+    """The order of texts by ``hash`` is the same in one process, and another in the next."""
+
+    def decide(self, view: View) -> Plan:
+        plan = view.plan()
+        for job in sorted(view.waiting, key=lambda job: hash(f"job {job}")):
+            plan.place(job, where) if (where := plan.first_fit(job)) is not None else None
+        return plan
 
 
 @dataclass(frozen=True)
@@ -257,11 +277,13 @@ BROKEN: list[tuple[Callable[[], Any], str]] = [
     (NotFrozen, "not decorated with @dataclass(frozen=True)"),
     (Thawed, "not decorated with @dataclass(frozen=True)"),
     (Unhashable, "cannot be hashed"),
+    (WakesOnWords, "has wake = 'always'"),
     (WrongNeeds, "has needs = frozenset({'truth'})"),
     (Dice, "decides differently when run again"),
     (WritesOnItself, "keeps state on itself"),
     (WritesOnItsClass, "keeps state on itself"),
     (CountsElsewhere, "decides differently when run again"),
+    (OrdersByHash, "decides differently in another process"),
     (PlacesTwice, "this plan has acted on it already"),
     (IgnoresResidency, "which rule RESIDENCY refuses"),
     (ReadsEstimates, "without declaring needs = frozenset({'runtime'})"),
@@ -328,6 +350,23 @@ class CountsInAnArray(RememberingStrategy[Any]):
 def test_remembering(strategy: AnyStrategy) -> None:
     check_strategy(strategy)
     assert strategy == dataclasses.replace(strategy)  # type: ignore[type-var]
+
+
+def test_the_other_process_has_another_hash_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this process was given. What cannot go there is said."""
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
+    with pytest.raises(CheckFailed, match="PYTHONHASHSEED=2"):
+        check_strategy(OrdersByHash())
+
+    @dataclass(frozen=True)
+    class Locked(Strategy):
+        lock: Any = field(default_factory=threading.Lock)
+
+        def decide(self, view: View) -> Plan:
+            return first_fit(view)
+
+    with pytest.raises(CheckFailed, match="locked: cannot be sent to another process"):
+        check_strategy(Locked())
 
 
 def test_a_rejecting_strategy_passes() -> None:

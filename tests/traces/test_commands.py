@@ -28,7 +28,7 @@ def test_every_source_is_listed_with_its_kind() -> None:
 @pytest.mark.parametrize("name", sorted(available()))
 def test_every_source_says_what_it_is(name: str) -> None:
     """That it reads its files is test_manifest's."""
-    assert bool(classes(name)) != (name in ("twin", "fitted"))  # these draw jobs
+    assert bool(classes(name)) != (name in ("twin", "fitted", "listed"))  # these draw jobs, or are given them
     for cls in classes(name):
         assert cls.kind in KINDS
         assert len(cls.__doc__ or "") > 40 and not (cls.__doc__ or "").startswith(f"{cls.__name__}(")  # no default

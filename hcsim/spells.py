@@ -1,0 +1,139 @@
+"""When jobs held GPUs, from the rows of a log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hcsim.events import Kind
+from hcsim.model import Fleet
+
+Rows = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+_POPCOUNT = np.array([mask.bit_count() for mask in range(1 << 16)], np.int64)
+
+
+def of_kinds(rows: Rows, *kinds: Kind) -> Rows:
+    """The rows of some kinds, in log order."""
+    return rows[np.isin(rows["kind"], [int(kind) for kind in kinds])]
+
+
+@dataclass(frozen=True)
+class Spells:
+    """Each time that a job held GPUs, one row per spell, in log order.
+
+    ``placed_s``, ``started_s`` (NaN: it never started), ``stopped_s`` (when it was told to stop, or ended),
+    ``released_s`` (when it let go of its GPUs: after its drain), ``lost_s`` seconds of run to be done again, ``gpus``
+    (shares count as fractions), ``pool``, and ``how`` it ended (an event kind; 0: still going at the end of the log).
+    """
+
+    job: npt.NDArray[np.int64]
+    pool: npt.NDArray[np.int64]
+    gpus: Floats
+    placed_s: Floats
+    started_s: Floats
+    stopped_s: Floats
+    released_s: Floats
+    lost_s: Floats
+    how: npt.NDArray[np.int64]
+
+
+def spells(rows: Rows, fleet: Fleet) -> Spells:
+    """The spells of a log. Shape of each column: (number of times a job was given GPUs,)."""
+    end_s = float(rows["time_s"][-1]) if len(rows) else 0.0
+    kinds = (Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED)
+    mine, opens = by_job(of_kinds(with_shrunk_claims(rows), *kinds, Kind.SHRUNK))
+    kind, job, time = mine["kind"].astype(np.int64), mine["subject"].astype(np.int64), mine["time_s"]
+    is_part = kind == Kind.PLACED
+    number = np.cumsum(opens) - 1
+    count = int(opens.sum())
+    first = np.flatnonzero(opens)
+    part_gpus = _POPCOUNT[np.where(is_part, mine["value"], 0).astype(np.int64)] * mine["detail"] / 1000.0
+    gpus = np.bincount(number[is_part], part_gpus[is_part], minlength=count).astype(np.float64)
+    nan = np.full(count, np.nan)
+    out = Spells(
+        job[first],
+        np.array(fleet.node_pool, np.int64)[mine["node"][first]],
+        gpus,
+        time[first].copy(),
+        nan.copy(),
+        nan.copy(),
+        nan.copy(),
+        np.zeros(count),
+        np.zeros(count, np.int64),
+    )
+    started = kind == Kind.STARTED
+    out.started_s[number[started]] = time[started]
+    spell_of = number - _ends_a_move(kind, mine["detail"], job)  # the spell that a row is about
+    drains = kind == Kind.DRAINING
+    out.stopped_s[spell_of[drains]] = time[drains]
+    for ends in (Kind.PREEMPTED, Kind.LOST, Kind.SHRUNK, Kind.FINISHED):
+        at = kind == ends
+        where = spell_of[at]
+        out.released_s[where] = time[at]
+        out.stopped_s[where] = np.where(np.isnan(out.stopped_s[where]), time[at], out.stopped_s[where])
+        out.how[where] = int(ends)
+        if ends != Kind.FINISHED:
+            out.lost_s[where] = mine["value"][at]
+        if ends == Kind.LOST:  # one lost while it drains to move lets go of where it was as well
+            old = where - 1
+            open_ = (old >= 0) & (out.job[old] == out.job[where]) & np.isnan(out.released_s[old])
+            out.lost_s[old[open_]], out.lost_s[where[open_]] = out.lost_s[where[open_]], 0.0
+            out.released_s[old[open_]] = time[at][open_]
+            out.how[old[open_]] = int(ends)
+    for column in (out.stopped_s, out.released_s):
+        column[np.isnan(column)] = end_s
+    return out
+
+
+def with_shrunk_claims(rows: Rows) -> Rows:
+    """The rows of a log, each SHRUNK followed by PLACED rows of what the job still holds."""
+    at = np.flatnonzero(rows["kind"] == Kind.SHRUNK)
+    if not len(at):
+        return rows
+    held: dict[int, list[Any]] = {}  # job that shrinks -> its claim
+    before: list[int] = []
+    more: list[Any] = []
+    jobs = set(rows["subject"][at].tolist())
+    for i in np.flatnonzero(np.isin(rows["kind"], [int(Kind.PLACED), int(Kind.SHRUNK)])).tolist():
+        job = int(rows["subject"][i])
+        if job not in jobs:
+            continue
+        if rows["kind"][i] == Kind.PLACED:
+            parts = held.get(job, [])
+            held[job] = [*(p for p in parts if p["time_s"] == rows["time_s"][i]), rows[i]]
+        else:
+            left = [part.copy() for part in held[job] if part["node"] != rows["node"][i]]
+            for part in left:
+                part["time_s"] = rows["time_s"][i]
+            held[job] = left
+            before += [i + 1] * len(left)
+            more += left
+    return np.insert(rows, before, np.array(more, rows.dtype))
+
+
+def by_job(mine: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
+    """Rows of jobs, job by job, and which of them open a spell: the first of the PLACED rows that stand together."""
+    mine = mine[np.argsort(mine["subject"], kind="stable")]
+    is_part = mine["kind"] == Kind.PLACED
+    job, time = mine["subject"], mine["time_s"]
+    return mine, is_part & ~np.r_[False, is_part[:-1] & (job[1:] == job[:-1]) & (time[1:] == time[:-1])]
+
+
+def _ends_a_move(kind: npt.NDArray[np.int64], detail: Floats, job: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """1 for the PREEMPTED rows that end the drain of a job that moves, 0 for all others.
+
+    Such a job is placed anew while it still drains: its rows are DRAINING (with ``detail`` above 0), PLACED for each
+    node of the next claim, PREEMPTED. This last row stands in the new spell and closes the one before.
+    """
+    ends = np.zeros(len(kind), np.int64)
+    for drain in np.flatnonzero((kind == Kind.DRAINING) & (detail > 0)).tolist():
+        row = drain + 1
+        while row < len(kind) and job[row] == job[drain] and kind[row] == Kind.PLACED:
+            row += 1
+        if row < len(kind) and job[row] == job[drain] and kind[row] == Kind.PREEMPTED:
+            ends[row] = 1
+    return ends
