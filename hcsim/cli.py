@@ -227,8 +227,9 @@ def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
         for path in [*(folder / name for name in FILES), *folder.glob("*.partial")]:
             path.unlink(missing_ok=True)
         raise
-    if result.summary["left_out"]:
-        print(f"hcsim: note: {result.summary['left_out']}", file=sys.stderr)
+    for note in (result.summary["trace_left_out"], result.summary["left_out"]):
+        if note:
+            print(f"hcsim: note: {note}", file=sys.stderr)
     print(told(result.summary, folder))
 
 

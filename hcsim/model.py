@@ -33,7 +33,8 @@ def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     """A clause naming the valid name closest to ``name``, or the valid names when none is close."""
     import difflib
 
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    known = [each if len(each) <= 40 else f"{each[:37]}..." for each in known]  # a file's header may hold anything
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
     shown = ", ".join(sorted(known)[:12]) + (", ..." if len(known) > 12 else "")
@@ -237,7 +238,8 @@ class Jobs:
     entry may name several types joined by ``|``, a ``residency`` entry several jurisdictions. Work is checkpointed
     every ``checkpoint_interval_s`` of run time (inf: never), writing one takes ``checkpoint_s`` when a preemption asks
     for it, and resuming costs ``restart_s``. ``deadline_s`` is absolute. ``user_estimate_s`` is what the user declared
-    (NaN: nothing). ``min_gpus``/``max_gpus`` bound an elastic job (0: rigid, equal to ``gpus``).
+    (NaN: nothing). ``min_gpus``/``max_gpus`` bound an elastic job (0: rigid, equal to ``gpus``). ``left_out`` says in
+    words what the source holds and these columns do not.
     """
 
     id: npt.NDArray[np.int64]
@@ -267,6 +269,7 @@ class Jobs:
     residencies: tuple[str, ...] = ()
     dataset_sites: tuple[str, ...] = ()
     source: str = field(default="jobs", compare=False)
+    left_out: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         return len(self.arrival_s)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.model import Jobs
+from hcsim.model import InputError, Jobs, nearest
 from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
 from hcsim.traces._cache import cached
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate
@@ -38,6 +39,7 @@ class Table:
         source: the file or files, for messages.
         rows: line of each row in its file, for messages.
         dropped: what was left out.
+        notes: what else a reader should know, such as values that were converted; a sentence each.
     """
 
     kind: str
@@ -45,16 +47,16 @@ class Table:
     source: str
     rows: npt.NDArray[np.int64]
     dropped: tuple[Dropped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
 
     @property
     def told(self) -> str:
-        """What was left out, in words; empty when nothing was."""
-        return "; ".join(
-            f"{each.count:,} rows left out: {each.reason} (first: row {each.row})" for each in self.dropped
-        )
+        """What was left out and the notes, in words; empty when there is nothing to say."""
+        left = [f"{each.count:,} rows left out: {each.reason} (first: row {each.row})" for each in self.dropped]
+        return "; ".join([*left, *self.notes])
 
 
 def checked(
@@ -63,6 +65,7 @@ def checked(
     source: str,
     rows: npt.NDArray[np.int64] | None = None,
     dropped: tuple[Dropped, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Table:
     """A table of columns that conform to the schema of its kind.
 
@@ -76,7 +79,7 @@ def checked(
     import pandas as pd
     from pandera.errors import SchemaErrors
 
-    frame = pd.DataFrame({name: column for name, column in columns.items() if column is not None})
+    frame = pd.DataFrame({name: column for name, column in columns.items() if column is not None}, copy=False)
     for name, column in schema(kind).columns.items():
         if name in frame and str(column.dtype) in ("float64", "int64") and str(frame[name].dtype) != str(column.dtype):
             frame[name] = frame[name].astype(str(column.dtype))
@@ -85,7 +88,7 @@ def checked(
         schema(kind).validate(frame, lazy=True)
     except SchemaErrors as error:
         raise _defective(error.failure_cases, frame, source, line) from None
-    return Table(kind, frame, source, line, dropped)
+    return Table(kind, frame, source, line, dropped, notes)
 
 
 def _defective(cases: pd.DataFrame, frame: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) -> Defective:
@@ -106,6 +109,16 @@ def left_out(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], reason: s
     """What a mask leaves out, as an entry for ``Table.dropped`` (none when it keeps all)."""
     gone = np.flatnonzero(~keep)
     return (Dropped(reason, len(gone), int(rows[gone[0]])),) if len(gone) else ()
+
+
+class Unsaid(InputError):
+    """A parameter that neither the caller nor a file given by ``path`` says; ``example`` is a value it may have."""
+
+    def __init__(self, path: str, name: str, example: Any) -> None:
+        self.name, self.example = name, example
+        super().__init__(
+            f"{path}: trace.{name} is not given and the file does not say it, expected a value as {name}={example}"
+        )
 
 
 @dataclass(frozen=True)
@@ -133,6 +146,31 @@ class Source:
     def table(self) -> Table:
         """What :meth:`read` gives, kept as Parquet for the next time (see :mod:`hcsim.traces._cache`)."""
         return cached(self)
+
+    def said(self, name: str, default: Any, found: Any = None, among: Collection[Any] = ()) -> Any:
+        """What a parameter is that the rows themselves do not tell, so that no file is taken for another.
+
+        It is as given; of the file in the data folder, ``default``; of a file given by ``path``, what its name or
+        content says.
+
+        Args:
+            found: what the file says (None or empty: nothing).
+            among: what it may be of files in the data folder; of one's own files it may be anything.
+
+        Raises:
+            Unsaid: nothing says it.
+            InputError: it is not among those in the data folder.
+        """
+        given = getattr(self, name)
+        if not given and self.path:
+            if not found:
+                raise Unsaid(self.path, name, default)
+            return found
+        value = given or default
+        if not self.path and among and value not in among:
+            known = nearest(str(value), [str(each) for each in among])
+            raise InputError(f"trace.{name}: no {name} '{value}'; {known}")
+        return value
 
     def file(self, default: str) -> Path:
         """``path``, or ``default`` below the data folder; InputError when neither is there."""
@@ -165,13 +203,28 @@ class JobSource(Source):
         Raises:
             Defective, InputError: as :meth:`read`.
         """
-        return changed(to_jobs(self.table(), self.attributes, seed, self.limit), self.steps, seed)
+        return changed(to_jobs(self.table(), self.attributes, seed), self.steps, seed)
+
+    def table(self) -> Table:
+        """What :meth:`read` gives of the first ``limit`` jobs."""
+        table = super().table()
+        if self.limit < 0:
+            raise InputError(f"trace.limit is {self.limit}, expected 0 (all) or more")
+        if not 0 < self.limit < len(table):
+            return table
+        first = np.sort(_submitted(table)[: self.limit])
+        return replace(table, frame=table.frame.iloc[first].reset_index(drop=True), rows=table.rows[first])
 
 
-def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> Jobs:
+def _submitted(table: Table) -> npt.NDArray[np.int64]:
+    """The rows in the order of their submission."""
+    return np.lexsort((table.frame["id"].to_numpy(), table.frame["arrival_s"].to_numpy()))
+
+
+def to_jobs(table: Table, attributes: Attributes, seed: int) -> Jobs:
     """Jobs of a table, sorted by submission; what the table does not say is drawn. Text becomes codes."""
     frame = table.frame
-    order = np.lexsort((frame["id"].to_numpy(), frame["arrival_s"].to_numpy()))[: limit or None]
+    order = _submitted(table)
 
     def column(name: str) -> npt.NDArray[Any]:
         return frame[name].to_numpy()[order]
@@ -191,7 +244,7 @@ def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> 
             if name == "gpu_type" and len(names) and names[0] == "":
                 names, codes = names[1:], codes - 1  # no type asked for: any
             given |= {name: codes.astype(np.int32), key: tuple(names.tolist())}
-    return Jobs.build(
+    jobs = Jobs.build(
         source=table.source,
         rows=table.rows[order],
         id=column("id"),
@@ -200,3 +253,4 @@ def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> 
         gpus=gpus,
         **given,
     )
+    return replace(jobs, left_out=f"{table.source}: {table.told}" if table.told else "")

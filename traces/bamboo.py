@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, stem
 from hcsim.traces._table import Source, Table, checked
 
 #: Name -> (file, place, GPU).
@@ -26,18 +26,21 @@ class Bamboo(Source):
     """EC2 logs are ``ms,add|remove,node``; Google's are ``date, time, instances``, not in order of time: sorted here.
 
     Args:
-        trace: ``p3``, ``g4dn``, ``gcp-v100`` or ``gcp-a100``; it also says the format of a file given by ``path``.
+        trace: ``p3`` (the default), ``g4dn``, ``gcp-v100`` or ``gcp-a100``. It also says the format, place and GPU of a
+            file given by ``path`` that is not called as one of theirs.
     """
 
     kind = "availability"
 
-    trace: str = "p3"
+    trace: str = ""
 
     def read(self) -> Table:
         """A row per event or observation: nodes there from then on. Times count from the first."""
-        if self.trace not in TRACES:
-            raise InputError(f"trace.trace: no trace '{self.trace}'; {nearest(self.trace, list(TRACES))}")
-        name, place, gpu = TRACES[self.trace]
+        named = {stem(name): trace for trace, (name, _, _) in TRACES.items()}
+        trace = self.said("trace", "p3", named.get(stem(self.path)))
+        if trace not in TRACES:
+            raise InputError(f"trace.trace: no trace '{trace}'; {nearest(trace, list(TRACES))}")
+        name, place, gpu = TRACES[trace]
         path = self.file(f"spot/bamboo/{name}")
         if place == "aws":
             kinds = {"ms": pa.float64(), "event": pa.string()}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import read_bytes, read_csv, read_json
+from hcsim.traces._files import header, read_csv, read_json
 from hcsim.traces._table import JobSource, Table, checked, left_out
 
 THROUGHPUTS = "gpu_profiles/gavel/simulation_throughputs.json.gz"
@@ -95,7 +95,7 @@ def columns_of(path: Path, known: dict[int, tuple[str, ...]]) -> tuple[str, ...]
     Raises:
         InputError: another number.
     """
-    first = read_bytes(path).split(b"\n", 1)[0].count(b"\t") + 1
+    first = len(header(path, "\t"))
     if first not in known:
         expected = " or ".join(str(count) for count in known)
         raise InputError(f"{path}: row 1: the row is {first} cells, expected {expected}, tabs between them")

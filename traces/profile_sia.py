@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, stem
 from hcsim.traces._table import Source, Table, checked
+
+MODELS = ("bert", "cifar10", "deepspeech2", "gpt_pmp", "imagenet", "ncf", "yolov3")
 
 
 @dataclass(frozen=True)
@@ -21,18 +24,21 @@ class ProfileSia(Source):
     replicas instead. ``gpu`` is the cluster's name in the file's.
 
     Args:
-        model: bert, cifar10, deepspeech2, gpt_pmp, imagenet, ncf, yolov3.
+        model: bert, cifar10, deepspeech2, gpt_pmp, imagenet (the default), ncf, yolov3; of a file given by ``path`` its
+            folder says it (``bert/placements-aws.csv``).
         table_name: the file: ``placements-`` or ``scalability-`` and the cluster.
     """
 
     kind = "profiles"
 
-    model: str = "imagenet"
+    model: str = ""
     table_name: str = "placements-aws"
 
     def read(self) -> Table:
         """Two rows per row of the file: step and synchronisation."""
-        path = self.file(f"gpu_profiles/sia/{self.model}/{self.table_name}.csv")
+        folder = Path(self.path).absolute().parent.name
+        model = self.said("model", "imagenet", folder if folder in MODELS else None)
+        path = self.file(f"gpu_profiles/sia/{model}/{self.table_name}.csv")
         number = ("local_bsz", "step_time", "sync_time", "num_nodes", "num_replicas")
         kinds = dict.fromkeys(number, pa.float64()) | {"placement": pa.string()}
         optional = ("placement", "num_nodes", "num_replicas")
@@ -55,8 +61,8 @@ class ProfileSia(Source):
         return checked(
             "profiles",
             {
-                "model": np.full(2 * n, self.model),
-                "gpu": np.full(2 * n, path.stem.partition("-")[2] or "unknown"),
+                "model": np.full(2 * n, model),
+                "gpu": np.full(2 * n, stem(path).partition("-")[2] or "unknown"),
                 "gpus": np.tile(gpus.to_numpy(dtype=np.float64), 2),
                 "setting": pd.concat([setting, setting], ignore_index=True),
                 "metric": np.repeat(["step time", "synchronisation time"], n),

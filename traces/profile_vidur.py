@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hcsim.traces._files import read_bytes, read_csv
+from hcsim.traces._files import header, read_csv
 from hcsim.traces._table import Source, Table, checked
 
 
@@ -18,23 +20,25 @@ class ProfileVidur(Source):
     degree of tensor parallelism. Its attention tables could not be had.
 
     Args:
-        gpu: ``a100``, ``h100`` or ``a40``.
-        model: as its folder is called.
+        gpu: ``a100``, ``h100`` (the default) or ``a40``.
+        model: as its folder is called, ``meta-llama/Llama-2-7b-hf`` by default. Of a file given by ``path`` the folders
+            in which it lies say both (``compute/a40/internlm/internlm-20b/mlp.csv``).
     """
 
     kind = "profiles"
 
-    gpu: str = "h100"
-    model: str = "meta-llama/Llama-2-7b-hf"
+    gpu: str = ""
+    model: str = ""
 
     def read(self) -> Table:
         """A row per operator and row of the file."""
-        path = self.file(f"gpu_profiles/vidur/compute/{self.gpu}/{self.model}/mlp.csv")
-        raw = read_bytes(path)
-        header = raw.split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(",")
-        means = [name for name in header if name.startswith("time_stats.") and name.endswith(".mean")]
+        named = re.search(r"/compute/(\w+)/(\w.*)/[^/]+$", Path(self.path).absolute().as_posix())
+        gpu = self.said("gpu", "h100", named and named[1])
+        model = self.said("model", "meta-llama/Llama-2-7b-hf", named and named[2])
+        path = self.file(f"gpu_profiles/vidur/compute/{gpu}/{model}/mlp.csv")
+        means = [name for name in header(path) if name.startswith("time_stats.") and name.endswith(".mean")]
         fixed = ("num_tokens", "num_tensor_parallel_workers")
-        frame = read_csv(path, dict.fromkeys((*fixed, *means), pa.float64()), nullable=means, raw=raw).to_pandas()
+        frame = read_csv(path, dict.fromkeys((*fixed, *means), pa.float64()), nullable=means).to_pandas()
         parts = [
             pd.DataFrame(
                 {
@@ -51,8 +55,8 @@ class ProfileVidur(Source):
         return checked(
             "profiles",
             {
-                "model": np.full(len(every), self.model),
-                "gpu": np.full(len(every), self.gpu.upper()),
+                "model": np.full(len(every), model),
+                "gpu": np.full(len(every), gpu.upper()),
                 "gpus": every["gpus"],
                 "setting": every["setting"],
                 "metric": every["metric"].astype("str"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, stem
 from hcsim.traces._table import Source, Table, checked
 
 
@@ -17,16 +18,19 @@ class ProfileZeus(Source):
     """One GPU each.
 
     Args:
-        gpu: ``v100``, ``a40``, ``rtx6000`` or ``p100``.
+        gpu: ``v100`` (the default), ``a40``, ``rtx6000`` or ``p100``; of a file given by ``path`` its name says it
+            (``summary_power_a40.csv``).
     """
 
     kind = "profiles"
 
-    gpu: str = "v100"
+    gpu: str = ""
 
     def read(self) -> Table:
         """Two rows per row of the file: time and power."""
-        path = self.file(f"gpu_profiles/zeus/summary_power_{self.gpu}.csv")
+        named = re.fullmatch(r"summary_power_(\w+)", stem(self.path))
+        gpu = self.said("gpu", "v100", named and named[1])
+        path = self.file(f"gpu_profiles/zeus/summary_power_{gpu}.csv")
         number = ("batch_size", "power_limit", "time_per_epoch", "average_power")
         text = ("dataset", "network", "optimizer")
         frame = read_csv(path, dict.fromkeys(text, pa.string()) | dict.fromkeys(number, pa.float64())).to_pandas()
@@ -43,7 +47,7 @@ class ProfileZeus(Source):
             "profiles",
             {
                 "model": pd.concat([frame["network"]] * 2, ignore_index=True),
-                "gpu": np.full(2 * n, self.gpu.upper()),
+                "gpu": np.full(2 * n, gpu.upper()),
                 "gpus": np.ones(2 * n),
                 "setting": pd.concat([setting] * 2, ignore_index=True),
                 "metric": np.repeat(["time per epoch", "average power"], n),

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError
 from hcsim.rng import stream, uniforms
-from hcsim.traces._files import Defect, Defective, locate, read_csv, read_json
+from hcsim.traces._files import Defect, Defective, listed, locate, read_csv, read_json
 from hcsim.traces._table import Dropped, Source, Table, checked
 
 WINDOW_S = 600.0  # of a rate
@@ -43,7 +43,7 @@ class Servegen(Source):
     def read(self) -> Table:
         """Requests sorted by arrival; the client is the number of its file."""
         folder = Path(self.path) if self.path else Path(self.data_dir) / "llm_requests" / "servegen" / self.model
-        found = sorted(folder.glob("chunk-*-trace.csv"))
+        found = listed(folder, "chunk-*-trace.csv") if folder.is_dir() else []
         if not found:
             if not self.path and not self.data_dir:
                 locate("servegen", "", "", "")

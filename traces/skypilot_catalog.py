@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import header, read_csv
 from hcsim.traces._table import Source, Table, checked, left_out
 
 DATES = {"aws": "2021-11-10", "gcp": "2022-06-24"}
@@ -20,20 +21,22 @@ class SkypilotCatalog(Source):
     """Google's prices are of the accelerators alone, without the machine. Offers without a price are left out, counted.
 
     Args:
-        provider: ``aws`` (on demand) or ``gcp`` (on demand and spot).
+        provider: ``aws`` (on demand) or ``gcp`` (on demand and spot, the default); of a file given by ``path`` its
+            columns say it, and its day is not known.
     """
 
     kind = "prices"
 
-    provider: str = "gcp"
+    provider: str = ""
 
     def read(self) -> Table:
         """A row per offer and market."""
-        if self.provider not in DATES:
-            raise InputError(f"trace.provider: no provider '{self.provider}'; {nearest(self.provider, list(DATES))}")
-        name = "aws.csv.gz" if self.provider == "aws" else "gcp.csv"
+        provider = self.said("provider", "gcp", self.path and _provider(Path(self.path)))
+        if provider not in DATES:
+            raise InputError(f"trace.provider: no provider '{provider}'; {nearest(provider, list(DATES))}")
+        name = "aws.csv.gz" if provider == "aws" else "gcp.csv"
         path = self.file(f"prices/skypilot_catalog_2021_2022/{name}")
-        if self.provider == "aws":
+        if provider == "aws":
             text, number = ("InstanceType", "Region", "GpuName"), ("PricePerHour", "GpuCount")
             kinds = dict.fromkeys(text, pa.string()) | dict.fromkeys(number, pa.float64())
             frame = read_csv(path, kinds, nullable=("GpuName", "GpuCount", "PricePerHour")).to_pandas()
@@ -56,12 +59,12 @@ class SkypilotCatalog(Source):
             rows = np.concatenate([line, line])
         keep = frame["usd_per_h"].notna().to_numpy()
         frame = frame[keep].reset_index(drop=True)
-        when = np.datetime64(DATES[self.provider], "s").astype(np.int64)
+        day_s = float(np.datetime64(DATES[provider], "s").astype(np.int64))
         return checked(
             "prices",
             {
-                "time_s": np.full(len(frame), when),
-                "provider": np.full(len(frame), self.provider),
+                "time_s": np.full(len(frame), np.nan if self.path else day_s),
+                "provider": np.full(len(frame), provider),
                 "place": frame["place"],
                 "instance": frame["instance"].astype("str"),
                 "gpu": frame["gpu"].fillna(""),
@@ -73,3 +76,8 @@ class SkypilotCatalog(Source):
             rows[keep],
             left_out(keep, rows, "no price"),
         )
+
+
+def _provider(path: Path) -> str:
+    """Whose catalogue has these columns: AWS's lists machines, Google's accelerators."""
+    return "gcp" if "AcceleratorName" in header(path) else "aws"

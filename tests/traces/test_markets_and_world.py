@@ -167,10 +167,10 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     path.write_text("0,2022-10-26T22:05:04.000Z,2\n")
     assert "row 1: flag is 2" in error(SpotStrategy(path=str(path), polarity="failed"))
     path.write_text("0,add,n1\n5,vanish,n1\n")
-    assert "row 2: event is 'vanish'" in error(Bamboo(path=str(path)))
+    assert "row 2: event is 'vanish'" in error(Bamboo(path=str(path), trace="p3"))
     path.write_text(
         "date,provider,gpu_model,gpu_count,region,rental_type,price_median_usd\n2026-01-01,a,H100,1,us,rent,2\n"
     )
     assert "row 2: market is rent, expected one of on_demand, spot, reserved" in error(GpuPrices(path=str(path)))
     path.write_text("Time,Carbon Intensity\n2019-12-20 00:00:00,-3\n")
-    assert "row 2: g_per_kwh is -3.0, expected 0 or more" in error(CarbonLetsWaitAwhile(path=str(path)))
+    assert "row 2: g_per_kwh is -3.0, expected 0 or more" in error(CarbonLetsWaitAwhile(path=str(path), zone="DE"))
