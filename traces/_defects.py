@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -127,9 +126,10 @@ def _widths(data: bytes, begins: Lines, ends: Lines, delimiter: str, quoted: Mas
     """How many cells each line has; delimiters in quotes do not count."""
     marks = np.frombuffer(data, np.uint8) == ord(delimiter)
     width = np.add.reduceat(marks, begins, dtype=np.int64) + 1
+    d = re.escape(delimiter.encode())
+    cell = re.compile(rb'(?:^|(?<=%b))"(?:[^"]++|"")*+"' % d)
     for i in np.flatnonzero(quoted):
-        line = data[begins[i] : ends[i]].decode("latin1")
-        width[i] = len(next(csv.reader([line], delimiter=delimiter)))
+        width[i] = cell.sub(b"", data[begins[i] : ends[i]]).count(delimiter.encode()) + 1
     return width
 
 
@@ -145,13 +145,13 @@ def _cells(
     if not data:
         return [], 0
     longest = int(np.diff(np.flatnonzero(np.frombuffer(b"\n" + data, np.uint8) == 10)).max())
-    table = pacsv.read_csv(
-        io.BytesIO(data),
-        pacsv.ReadOptions(column_names=header, block_size=max(1 << 20, longest * 2)),
-        pacsv.ParseOptions(delimiter=delimiter),
-        # as bytes: what is no UTF-8 is looked for below
-        pacsv.ConvertOptions(column_types=dict.fromkeys(wanted, pa.binary()), include_columns=list(wanted)),
-    )
+    read = pacsv.ReadOptions(column_names=header, block_size=max(1 << 20, longest * 2))
+    # as bytes: what is no UTF-8 is looked for below
+    convert = pacsv.ConvertOptions(column_types=dict.fromkeys(wanted, pa.binary()), include_columns=list(wanted))
+    try:
+        table = pacsv.read_csv(io.BytesIO(data), read, pacsv.ParseOptions(delimiter=delimiter), convert)
+    except pa.ArrowInvalid:  # then it is said in pyarrow's words
+        return [], 0
     out, count = [], 0
     for name, kind in wanted.items():
         cells = table.column(name).combine_chunks()

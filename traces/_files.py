@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def read_csv(
     optional: Sequence[str] = (),
     nullable: Sequence[str] = (),
     raw: bytes | None = None,
-    numbers: npt.NDArray[np.int64] | None = None,
+    through: Callable[[Any], Squeezed] | None = None,
 ) -> pa.Table:
     """Columns of a delimited table, typed. Row k of the result is line k + 2 of the file (k + 1 without a header).
 
@@ -76,7 +76,7 @@ def read_csv(
         optional: columns that may be missing; they are then missing from the result.
         nullable: columns whose cells may be empty (null).
         raw: the bytes, when they have been read already.
-        numbers: the number in the file of each line of ``raw``, where it is not as above.
+        through: what the file passes through first; it then numbers the rows.
 
     Raises:
         Defective: rows of another width, cells that are not what they should be, empty cells, lines that are no text;
@@ -85,7 +85,7 @@ def read_csv(
     """
     block = PIECE_BYTES
     while True:
-        with _source(path, raw) as file, closing(Lines(path, file)) as lines:
+        with _source(path, raw) as file, closing(Lines(path, through(file) if through else file)) as lines:
             cells = list(names) if names else _header(path, lines.first(), delimiter)
             wanted = _wanted(path, columns, cells, optional)
             if not lines.ready():
@@ -105,11 +105,14 @@ def read_csv(
         raise InputError(f"{path}: no rows{'' if names else ' below the header'}")
     empty = [] if table is None else [name for name in wanted if name not in nullable and table[name].null_count]
     if table is None or empty or lines.nul or table.num_rows != lines.lines:
-        first: Any = (1 if names else 2) if numbers is None else numbers
-        with _source(path, raw) as file, closing(Lines(path, file)) as lines:
+        with _source(path, raw) as file:
+            squeezed = through(file) if through else None
+            lines = Lines(path, squeezed or file)
             if not names:
                 lines.first()
-            defects, count = found(lines.rest(), cells, wanted, delimiter, nullable, first)
+            rows: Any = lines.rest()
+            numbers = squeezed.numbers() if squeezed else 1 if names else 2
+        defects, count = found(rows, cells, wanted, delimiter, nullable, numbers)
         if defects:
             raise Defective(path, defects, count)
         raise InputError(f"{path}: not a table of {len(cells)} columns ({why(error) if error else 'rows are lost'})")
@@ -124,6 +127,60 @@ def header(path: Path, delimiter: str = ",") -> list[str]:
     """
     with opened(path) as file:
         return _header(path, Lines(path, file).first(), delimiter)
+
+
+class Squeezed:
+    """A file of columns between any number of blanks on its way to a parser: one blank stays, lines that are empty or
+    begin with ``comment`` go."""
+
+    def __init__(self, file: Any, comment: str = ";") -> None:
+        self._file, self._comment = file, ord(comment)
+        self._kept, self._ready = b"", b""  # part of a line; what is still to be given
+        self._seen, self._numbers = 0, [np.zeros(0, np.int64)]
+
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """The number in the file of each line that stayed."""
+        return np.concatenate(self._numbers)
+
+    def read(self, size: int) -> bytes:
+        """At most so many of the next bytes; none at the end."""
+        while not self._ready:
+            piece = self._file.read(size)
+            text = self._kept + piece
+            end = text.rfind(b"\n") + 1 if piece else len(text)
+            self._kept = text[end:]
+            if len(self._kept) > LONGEST_ROW_BYTES:
+                self._ready, self._kept = self._kept, b""  # whoever reads it says so
+            elif end:
+                self._ready = self._squeezed(text[:end])
+            elif not piece:
+                return b""
+        given, self._ready = self._ready[:size], self._ready[size:]
+        return given
+
+    def _squeezed(self, text: bytes) -> bytes:
+        """Whole lines, squeezed."""
+        text = text.translate(_BLANKS) if b"\t" in text or b"\r" in text else text
+        text = text if text.endswith(b"\n") else text.rstrip(b" ") + b"\n"
+        text = text if self._seen else text.removeprefix(b"\xef\xbb\xbf")
+        cells = np.frombuffer(text, np.uint8)
+        blank, end = cells == 32, cells == 10
+        again = blank.copy()
+        again[1:] &= blank[:-1] | end[:-1]
+        if again.any():
+            text = cells[~again].tobytes()
+        if b" \n" in text:
+            text = text.replace(b" \n", b"\n")
+        cells = np.frombuffer(text, np.uint8)
+        ends = np.flatnonzero(cells == 10)
+        begins = np.concatenate([[0], ends[:-1] + 1])
+        stays = (cells[begins] != 10) & (cells[begins] != self._comment)
+        self._numbers.append(self._seen + 1 + np.flatnonzero(stays))
+        self._seen += len(ends)
+        return text if stays.all() else cells[np.repeat(stays, ends + 1 - begins)].tobytes()
+
+
+_BLANKS = bytes.maketrans(b"\t\r", b"  ")
 
 
 def _source(path: Path, raw: bytes | None) -> AbstractContextManager[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -85,7 +85,7 @@ def checked(
             frame[name] = frame[name].astype(str(column.dtype))
     line = np.arange(2, len(frame) + 2) if rows is None else rows
     try:
-        schema(kind).validate(frame, lazy=True)
+        schema(kind).validate(frame, lazy=True, inplace=True)  # nothing is coerced, so nothing is copied
     except SchemaErrors as error:
         raise _defective(error.failure_cases, frame, source, line) from None
     return Table(kind, frame, source, line, dropped, notes)
@@ -103,6 +103,28 @@ def _defective(cases: pd.DataFrame, frame: pd.DataFrame, source: str, line: npt.
         bad.append(Defect(row, str(column or cell), str(given), expected))
     bad.sort(key=lambda defect: defect.row)
     return Defective(source, bad[:MOST_DEFECTS], len(bad))
+
+
+def by_value(column: Any, name: Callable[[Any], Any], kind: Any = None) -> Any:
+    """A column of pyarrow, each distinct value replaced by what ``name`` makes of it; a pandas series.
+
+    Args:
+        kind: pyarrow's type of the result (default: text).
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    encoded = pc.dictionary_encode(column, null_encoding="encode")
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    values = pa.array([name(value) for value in encoded.dictionary.to_pylist()], kind or pa.string())
+    return values.take(encoded.indices).to_pandas()
+
+
+def kept(table: Any, keep: npt.NDArray[np.bool_]) -> Any:
+    """The rows of a table of pyarrow that a mask keeps."""
+    import pyarrow as pa
+
+    return table if keep.all() else table.filter(pa.array(keep))
 
 
 def left_out(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], reason: str) -> tuple[Dropped, ...]:

@@ -47,10 +47,10 @@ def test_unknown_values_are_dropped_or_refused(tmp_path: Path) -> None:
     ("text", "said"),
     [
         (line(run=-5), "row 1: run_s is -5"),
-        ("not a trace\n", "row 1: the row is 3 fields, expected the 18 of SWF"),
+        ("not a trace\n", "row 1: the row is 3 cells, expected 18 cells"),
         (line() + line(2).replace("60", "x"), "row 2: run_s is 'x'"),
         (line(1) + line(1, submit=5), "row 2: id is 1, expected an id of its own"),
-        ("; only comments\n", "no jobs"),
+        ("; only comments\n", "no rows"),
         (line(run=-1), "no job with a known run time"),
     ],
 )
