@@ -9,6 +9,7 @@ import json
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from hcsim.traces._table import JobSource, Source, Table, Unsaid
 HEAD_BYTES = 1 << 18
 
 
-def available() -> dict[str, str]:
+@cache
+def available() -> Mapping[str, str]:
     """Name -> first line of the docstring, for every source in this folder."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
         found[path.stem] = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
     return found

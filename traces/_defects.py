@@ -61,7 +61,7 @@ def shown(cell: bytes) -> str:
     return f"'{text if len(text) <= 40 else text[:37] + '...'}'"
 
 
-def found(
+def defects(
     data: bytes,
     header: Sequence[str],
     wanted: Mapping[str, pa.DataType],

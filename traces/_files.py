@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 from hcsim.model import InputError, nearest
 from hcsim.traces._bytes import LONGEST_ROW_BYTES, Lines, opened, read_bytes
 from hcsim.traces._cache import PIECE_BYTES, note_folder
-from hcsim.traces._defects import MOST_DEFECTS, Defect, Defective, found, shown, why
+from hcsim.traces._defects import MOST_DEFECTS, Defect, Defective, defects, shown, why
 
 __all__ = (
     "MOST_DEFECTS", "Defect", "Defective", "header", "listed", "locate", "read_bytes", "read_csv", "read_json",
@@ -110,11 +110,11 @@ def read_csv(
             lines = Lines(path, squeezed or file)
             if not names:
                 lines.first()
-            rows: Any = lines.rest()
+            below = lines.rest()
             numbers = squeezed.numbers() if squeezed else 1 if names else 2
-        defects, count = found(rows, cells, wanted, delimiter, nullable, numbers)
-        if defects:
-            raise Defective(path, defects, count)
+        found, count = defects(below, cells, wanted, delimiter, nullable, numbers)
+        if found:
+            raise Defective(path, found, count)
         raise InputError(f"{path}: not a table of {len(cells)} columns ({why(error) if error else 'rows are lost'})")
     return table
 
@@ -251,11 +251,11 @@ def seconds(path: Path, column: Any, rows: Any) -> Any:
     when = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
     bad = np.flatnonzero(when.isna().to_numpy())
     if len(bad):
-        shown = [
-            Defect(int(rows[i]), str(column.name), shown(str(column.iloc[i]).encode()), "a time")
+        found = [
+            Defect(int(rows[i]), str(column.name), shown(str(column.iloc[i]).encode("utf-8", "replace")), "a time")
             for i in bad[:MOST_DEFECTS]
         ]
-        raise Defective(path, shown, len(bad))
+        raise Defective(path, found, len(bad))
     return when.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64) / 1e3
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from hcsim.model import InputError
 from hcsim.traces._files import header, read_csv
-from hcsim.traces._table import Source, Table, checked
+from hcsim.traces._table import Source, Table, checked, left_out
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,11 @@ class ProfileVidur(Source):
             )
             for name in means
         ]
-        every = pd.concat(parts, ignore_index=True).dropna(subset="value").reset_index(drop=True) if parts else frame
+        if not parts:
+            raise InputError(f"{path}: row 1: no column of a mean time, expected time_stats.NAME.mean")
+        every = pd.concat(parts, ignore_index=True)
+        rows, keep = every["row"].to_numpy(), every["value"].notna().to_numpy()
+        every = every[keep].reset_index(drop=True)
         return checked(
             "profiles",
             {
@@ -64,5 +69,6 @@ class ProfileVidur(Source):
                 "unit": np.full(len(every), "s"),
             },
             str(path),
-            every["row"].to_numpy(),
+            rows[keep],
+            left_out(keep, rows, "no time of that operator"),
         )
