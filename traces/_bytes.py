@@ -96,16 +96,16 @@ def read_bytes(path: Path, rows: bool = False) -> bytes:
 
 class Lines:
     """A file of lines on its way to a parser, looked at as it passes: how many lines there are (those that are empty at
-    the end do not count), and whether a byte is NUL.
+    the end do not count), which is the last, and whether a byte is NUL.
 
     Raises:
         Defective: when a line is longer than :data:`LONGEST_ROW_BYTES`; no more than that is read of it.
     """
 
     def __init__(self, path: Path, file: Any) -> None:
-        self.path, self.closed, self.nul = path, False, False
+        self.path, self.closed, self.nul, self.last = path, False, False, b""
         self._file, self._lock, self._kept = file, threading.Lock(), b""
-        self._ends = self._blank = 0  # line ends so far; those after the last character that is none
+        self._taken = self._ends = self._blank = 0  # first lines; line ends; those after the last other character
         self._since, self._last = 0, b""  # bytes since the last line end; the last byte
         self._any = self._begun = False  # any character that is no line end; any byte
 
@@ -122,7 +122,8 @@ class Lines:
                 break
         at, after = kept or (len(self._kept), len(self._kept))
         if at > LONGEST_ROW_BYTES:
-            raise self._long(1)
+            raise self._long(self._taken + 1)
+        self._taken += 1
         line, self._kept = self._kept[:at], self._kept[after:]
         return line
 
@@ -158,12 +159,17 @@ class Lines:
             self.closed = True
 
     def _look(self, piece: bytes) -> None:
-        ends = _count(piece, 10)
+        ends = _count(piece, 10) - (self._last == b"\r" and piece[:1] == b"\n")
         at = piece.rfind(b"\n")
         if b"\r" in piece:
-            ends += _count(piece, 13) - piece.count(b"\r\n") - (self._last == b"\r" and piece[:1] == b"\n")
+            ends += _count(piece, 13) - piece.count(b"\r\n")
             at = max(at, piece.rfind(b"\r"))
-        tail = len(piece) - len(piece.rstrip(b"\r\n"))
+        text = piece.rstrip(b"\r\n")
+        tail = len(piece) - len(text)
+        if text:
+            begin = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+            goes_on = begin == 0 and self._last not in (b"\n", b"\r")
+            self.last = (self.last if goes_on else b"") + text[begin:]
         if tail == len(piece):
             self._blank += ends
         elif tail <= 1:
@@ -176,7 +182,7 @@ class Lines:
         self._last = piece[-1:]
         self.nul = self.nul or b"\0" in piece
         if self._since > LONGEST_ROW_BYTES:
-            raise self._long(self._ends + 1)
+            raise self._long(self._taken + self._ends + 1)
 
     def _long(self, row: int) -> Defective:
         expected = "a row of a table"

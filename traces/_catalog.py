@@ -146,7 +146,7 @@ def recognised(path: Path, parameters: Mapping[str, Any] | None = None) -> tuple
 
 
 def _head(path: Path) -> bytes | None:
-    """The first lines of a table, or a whole document; None for a table with a first line too long to tell."""
+    """The first lines of a table, or a whole document; None for a table whose first two lines are longer than that."""
     with opened(path) as file:
         head: bytes = file.read(HEAD_BYTES)
     if not head.strip():
@@ -156,9 +156,11 @@ def _head(path: Path) -> bytes | None:
     end = max(head.rfind(b"\n"), head.rfind(b"\r"))
     if b"\0" in head[:512] or (head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"') and not _lines(head)):
         return read_bytes(path)
-    if end < 0:
-        with opened(path) as file:
-            Lines(path, file).first()
+    if not head[:end].strip() or not head[:end].count(b"\n") + head[:end].count(b"\r"):
+        with opened(path) as file:  # a long row is none of a table if it is too long
+            lines = Lines(path, file)
+            lines.first()
+            lines.first()
         return None
     return head[: end + 1]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +116,21 @@ def _open(data: bytes, begins: Lines, ends: Lines, delimiter: str, quoted: Mask)
     """The lines at whose end a quoted cell is still open: a cell is quoted that begins with a quote, and in it two
     quotes stand for one."""
     mask = quoted.copy()
+    for i in np.flatnonzero(quoted):
+        mask[i] = left_open(data, delimiter, int(begins[i]), int(ends[i]))
+    return mask
+
+
+def left_open(line: bytes, delimiter: str, begin: int = 0, end: int = sys.maxsize) -> bool:
+    """Whether a line ends within a quoted cell."""
+    return _closed(delimiter).fullmatch(line, begin, end) is None
+
+
+@cache
+def _closed(delimiter: str) -> re.Pattern[bytes]:
     d = re.escape(delimiter.encode())
     cell = rb'(?:"(?:[^"]++|"")*+"[^%b]*+|[^"%b][^%b]*+|)' % (d, d, d)
-    closed = re.compile(rb"%b(?:%b%b)*+" % (cell, d, cell))
-    for i in np.flatnonzero(quoted):
-        mask[i] = closed.fullmatch(data, int(begins[i]), int(ends[i])) is None
-    return mask
+    return re.compile(rb"%b(?:%b%b)*+" % (cell, d, cell))
 
 
 def _widths(data: bytes, begins: Lines, ends: Lines, delimiter: str, quoted: Mask) -> Lines:

@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 from hcsim.model import InputError, nearest
 from hcsim.traces._bytes import LONGEST_ROW_BYTES, Lines, opened, read_bytes
 from hcsim.traces._cache import PIECE_BYTES, note_folder
-from hcsim.traces._defects import MOST_DEFECTS, Defect, Defective, defects, shown, why
+from hcsim.traces._defects import MOST_DEFECTS, Defect, Defective, defects, left_open, shown, why
 
 __all__ = (
     "MOST_DEFECTS", "Defect", "Defective", "header", "listed", "locate", "read_bytes", "read_csv", "read_json",
@@ -104,7 +104,8 @@ def read_csv(
     if not lines.lines and not lines.nul:
         raise InputError(f"{path}: no rows{'' if names else ' below the header'}")
     empty = [] if table is None else [name for name in wanted if name not in nullable and table[name].null_count]
-    if table is None or empty or lines.nul or table.num_rows != lines.lines:
+    odd = lines.nul or (b'"' in lines.last and left_open(lines.last, delimiter))  # the end of the file closes a quote
+    if table is None or empty or odd or table.num_rows != lines.lines:
         with _source(path, raw) as file:
             squeezed = through(file) if through else None
             lines = Lines(path, squeezed or file)
@@ -312,6 +313,9 @@ def _bad_lines(path: Path, schema: pa.Schema) -> InputError | None:
             return InputError(f"{path}: row 1 is {shown(line)}, expected a JSON object on each line")
         try:
             record = json.loads(line)
+            if number == 1 and isinstance(record, dict) and not set(record) & set(schema.names):
+                missing = f"key '{schema.names[0]}' is missing; {nearest(schema.names[0], list(record))}"
+                return InputError(f"{path}: row 1: {missing}")
             row = pa.Table.from_pylist([record], schema=schema)
         except (ValueError, RecursionError, TypeError, AttributeError, OverflowError, pa.ArrowException) as error:
             bad.append(Defect(number, "the line", shown(line), f"a JSON object ({why(error)})"))

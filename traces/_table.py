@@ -136,11 +136,10 @@ def left_out(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], reason: s
 class Unsaid(InputError):
     """A parameter that neither the caller nor a file given by ``path`` says; ``example`` is a value it may have."""
 
-    def __init__(self, path: str, name: str, example: Any) -> None:
+    def __init__(self, path: str, name: str, example: Any, hint: str) -> None:
         self.name, self.example = name, example
-        super().__init__(
-            f"{path}: trace.{name} is not given and the file does not say it, expected a value as {name}={example}"
-        )
+        expected = f"expected {name}={hint or f'..., as {name}={example}'}"
+        super().__init__(f"{path}: trace.{name} is not given, and the file does not say it; {expected}")
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ class Source:
         """What :meth:`read` gives, kept as Parquet for the next time (see :mod:`hcsim.traces._cache`)."""
         return cached(self)
 
-    def said(self, name: str, default: Any, found: Any = None, among: Collection[Any] = ()) -> Any:
+    def said(self, name: str, default: Any, found: Any = None, among: Collection[Any] = (), hint: str = "") -> Any:
         """What a parameter is that the rows themselves do not tell, so that no file is taken for another.
 
         It is as given; of the file in the data folder, ``default``; of a file given by ``path``, what its name or
@@ -178,6 +177,7 @@ class Source:
         Args:
             found: what the file says (None or empty: nothing).
             among: what it may be of files in the data folder; of one's own files it may be anything.
+            hint: what it may be, and why that matters, for the error.
 
         Raises:
             Unsaid: nothing says it.
@@ -186,7 +186,7 @@ class Source:
         given = getattr(self, name)
         if not given and self.path:
             if not found:
-                raise Unsaid(self.path, name, default)
+                raise Unsaid(self.path, name, default, hint)
             return found
         value = given or default
         if not self.path and among and value not in among:

@@ -35,7 +35,7 @@ class Gaia(JobSource):
     def read(self) -> Table:
         """The jobs in the file's order."""
         named = {stem(name): sample for sample, (name, _) in SAMPLES.items()}
-        sample = self.said("sample", "pai", named.get(stem(self.path)))
+        sample = self.said("sample", "pai", named.get(stem(self.path)), hint="pai (hours) or pai_1k (seconds)")
         if sample not in SAMPLES:
             raise InputError(f"trace.sample: no sample '{sample}'; {nearest(sample, list(SAMPLES))}")
         name, unit_s = SAMPLES[sample]

@@ -59,7 +59,7 @@ def test_the_raw_probe_logs_are_the_complement_of_the_traces(shared_traces: Path
 
 def test_polarity_is_not_guessed(shared_traces: Path) -> None:
     path = str(shared_traces / "spot/skypilot_spot_strategy/2022-11-28T22-23/us-west-2a_v100_1.txt")
-    assert "trace.polarity is ''" in error(SpotStrategy(path=path))
+    assert "trace.polarity is not given" in error(SpotStrategy(path=path))
     failed, available = (SpotStrategy(path=path, polarity=p).read().frame["nodes"] for p in ("failed", "available"))
     assert (failed + available == 1).all()
     assert len(failed) == 2140
