@@ -32,11 +32,16 @@ folder = Path(tempfile.mkdtemp(prefix="hcsim-fuzz-"))
 names = {name.encode(): name for name in SAMPLES}
 count = {"read": 0, "refused": 0}
 failed: dict[str, str] = {}
+seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 600
 begun = time.monotonic()
 
 
 def one(data: bytes) -> None:
     """Read one input. A failure is kept and said once; looking goes on."""
+    if time.monotonic() - begun > seconds:
+        seen = f"{count['read']:,} read, {count['refused']:,} refused, {len(failed)} failed"
+        print(f"{time.monotonic() - begun:.0f} s: {seen}", file=sys.stderr)
+        os._exit(min(len(failed), 1))  # the fuzzer itself never returns
     head, _, raw = data.partition(b"\n")
     name = names.get(head)
     if name is None:
@@ -69,8 +74,7 @@ def mutated(data: bytes, most: int, seed: int) -> bytes:
 
 
 def main() -> None:
-    """Look for so many seconds."""
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 600
+    """Start from all samples and what is kept."""
     seeds = folder / "seeds"
     seeds.mkdir()
     for name, sample in SAMPLES.items():
@@ -79,15 +83,9 @@ def main() -> None:
             (seeds / f"{name.replace(':', '-')}-{i}").write_bytes(name.encode() + b"\n" + raw)
     words = ["".join(f"\\x{byte:02x}" for byte in word) for word in NASTY if 0 < len(word) <= 64]
     (folder / "words").write_text("".join(f'"{word}"\n' for word in words))
-    options = [f"-max_total_time={seconds}", f"-max_len={MOST_BYTES}", f"-dict={folder / 'words'}", "-timeout=60"]
-    atheris.Setup([sys.argv[0], str(seeds), *options, "-print_final_stats=1"], one, custom_mutator=mutated)
-    try:
-        atheris.Fuzz()
-    finally:
-        seen = f"{count['read']:,} read, {count['refused']:,} refused, {len(failed)} failed"
-        print(f"{time.monotonic() - begun:.0f} s: {seen}", file=sys.stderr)
-        if failed:
-            os._exit(1)
+    options = [f"-max_len={MOST_BYTES}", f"-dict={folder / 'words'}", "-timeout=60", "-rss_limit_mb=4096"]
+    atheris.Setup([sys.argv[0], str(seeds), *options], one, custom_mutator=mutated)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -193,12 +193,15 @@ def _kept(entry: Path) -> Table | None:
                     if hashlib.file_digest(file, "sha256").hexdigest() != each[0]:
                         return None
                 each[1], again = state, True
+        import pandas as pd
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         data = pq.read_table(entry.with_name(known["table"]), memory_map=True)
         if again:
             _write(entry, known)
-        frame = data.to_pandas(split_blocks=True)
+        lists = {kind: pd.ArrowDtype(kind) for kind in data.schema.types if pa.types.is_list(kind)}
+        frame = data.to_pandas(split_blocks=True, ignore_metadata=True, types_mapper=lists.get)
         rows = np.arange(2, len(frame) + 2) if "row in file" not in frame else frame.pop("row in file").to_numpy()
         dropped = tuple(Dropped(**each) for each in known["dropped"])
         return Table(known["kind"], frame, known["source"], rows, dropped, tuple(known["notes"]))
@@ -232,12 +235,21 @@ def _keep(entry: Path, seen: Seen, asked: str, table: Table) -> None:
         text = [field.name for field in data.schema if not pa.types.is_primitive(field.type)]
         pq.write_table(data, partial, compression="none", use_dictionary=text, write_statistics=False)
         os.replace(partial, entry.with_name(known["table"]))
-        before = json.loads(entry.read_text())["table"] if entry.is_file() else known["table"]
+        before = _named(entry)
         _write(entry, known)
-        if before != known["table"]:
+        if before and before != known["table"]:
             entry.with_name(before).unlink(missing_ok=True)
-    except (OSError, ValueError, KeyError, pa.ArrowException):
-        partial.unlink(missing_ok=True)
+    except (OSError, pa.ArrowException):
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _named(entry: Path) -> str:
+    """The table that an entry names; empty where there is no entry, or none that can be read."""
+    try:
+        return str(json.loads(entry.read_text())["table"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _write(entry: Path, known: dict[str, Any]) -> None:

@@ -148,7 +148,7 @@ class Squeezed:
         while not self._ready:
             piece = self._file.read(size)
             text = self._kept + piece
-            end = text.rfind(b"\n") + 1 if piece else len(text)
+            end = (text.rfind(b"\n") + 1 or text.rfind(b"\r", 0, -1) + 1) if piece else len(text)
             self._kept = text[end:]
             if len(self._kept) > LONGEST_ROW_BYTES:
                 self._ready, self._kept = self._kept, b""  # whoever reads it says so
@@ -161,7 +161,9 @@ class Squeezed:
 
     def _squeezed(self, text: bytes) -> bytes:
         """Whole lines, squeezed."""
-        text = text.translate(_BLANKS) if b"\t" in text or b"\r" in text else text
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        text = text.replace(b"\t", b" ") if b"\t" in text else text
         text = text if text.endswith(b"\n") else text.rstrip(b" ") + b"\n"
         text = text if self._seen else text.removeprefix(b"\xef\xbb\xbf")
         cells = np.frombuffer(text, np.uint8)
@@ -179,9 +181,6 @@ class Squeezed:
         self._numbers.append(self._seen + 1 + np.flatnonzero(stays))
         self._seen += len(ends)
         return text if stays.all() else cells[np.repeat(stays, ends + 1 - begins)].tobytes()
-
-
-_BLANKS = bytes.maketrans(b"\t\r", b"  ")
 
 
 def _source(path: Path, raw: bytes | None) -> AbstractContextManager[Any]:

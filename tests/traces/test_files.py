@@ -125,13 +125,15 @@ def test_lines_are_counted_as_they_pass(raw: bytes, data: st.DataObject) -> None
     assert lines.nul == (b"\x00" in raw)
 
 
-@given(st.lists(st.sampled_from(["1", "2 3", " ", "\t", "\n", ";", "\r\n", "  4"])).map("".join), st.integers(1, 9))
+@given(
+    st.lists(st.sampled_from(["1", "2 3", " ", "\t", "\n", ";", "\r\n", "\r", "  4"])).map("".join), st.integers(1, 9)
+)
 def test_squeezed_lines_are_those_with_fields(text: str, size: int) -> None:
     import io
 
     squeezed = Squeezed(io.BytesIO(text.encode()))
     out = b"".join(iter(lambda: squeezed.read(size), b"")).decode()
-    wanted = [(i, line.split()) for i, line in enumerate(text.split("\n"), 1)]
+    wanted = [(i, line.split()) for i, line in enumerate(re.split("\r\n|\r|\n", text), 1)]
     wanted = [(i, cells) for i, cells in wanted if cells and not cells[0].startswith(";")]
     assert [line.split(" ") for line in out.splitlines()] == [cells for _, cells in wanted]
     assert squeezed.numbers().tolist() == [i for i, _ in wanted]
