@@ -79,6 +79,10 @@ def readers(path: Path, parameters: Mapping[str, Any]) -> Iterator[tuple[str, So
     Raises:
         InputError: none has them, or none takes their values.
     """
+    fields = {f.name for name in available() for cls in classes(name) for f in dataclasses.fields(cls)}
+    for key in parameters:
+        if key not in fields:
+            raise InputError(f"no source has a parameter '{key}'; {nearest(key, sorted(fields))}")
     wrong = InputError(f"no source has the parameters {', '.join(parameters)}, all of them")
     found = False
     for name in available():

@@ -190,7 +190,7 @@ class Source:
             return found
         value = given or default
         if not self.path and among and value not in among:
-            known = nearest(str(value), [str(each) for each in among])
+            known = nearest(value, list(among)) if isinstance(value, str) else f"known: {', '.join(map(str, among))}"
             raise InputError(f"trace.{name}: no {name} '{value}'; {known}")
         return value
 

@@ -26,6 +26,8 @@ class SpotlakeAzure(Source):
         known = read_json(path)
         try:
             records = json.loads(known) if isinstance(known, str) else known
+            if not isinstance(records, list):
+                raise TypeError("no list")
             frame = pd.DataFrame.from_records(records)
             need = ["InstanceTier", "InstanceType", "Region", "OndemandPrice", "SpotPrice", "Date"]
             frame = frame[need]
