@@ -61,8 +61,8 @@ def opened(path: Path) -> Iterator[Any]:
             elif first[:4] == b"\x28\xb5\x2f\xfd":
                 import pyarrow as pa
 
-                with pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd") as unpacked:
-                    yield unpacked
+                # not closed: it would close the file, which is not done with
+                yield pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
             else:
                 yield file
     except UNREADABLE as error:

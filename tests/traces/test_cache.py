@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
+import lzma
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from hcsim.traces import _cache
@@ -66,6 +72,20 @@ def test_every_source_reads_the_same_again(name: str, tmp_path: Path, monkeypatc
     pd.testing.assert_frame_equal(first.frame, second.frame)
     assert np.array_equal(first.rows, second.rows)
     assert replace(first, frame=None, rows=None) == replace(second, frame=None, rows=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "pack", [bytes, gzip.compress, lzma.compress, partial(pa.compress, codec="zstd", asbytes=True)]
+)
+def test_packed_files_are_hashed_as_they_lie(tmp_path: Path, reads: list[str], pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "p"
+    path.write_bytes(pack(log(tmp_path / "p.csv", *range(100_000)).read_bytes()))
+    first, second = (Philly(path=str(path)).table() for _ in range(2))
+    assert len(reads) == 1 and first.frame.equals(second.frame) and len(first) == 100_000
+    (entry,) = (tmp_path / "cache").glob("*.json")
+    ((name, (digest, state)),) = json.loads(entry.read_text())["files"].items()
+    assert (name, digest) == (str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+    assert state[2] == path.stat().st_size
 
 
 def test_other_content_is_read_whatever_its_size_and_times(tmp_path: Path, reads: list[str]) -> None:
