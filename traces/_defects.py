@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from hcsim.model import InputError
 
 #: Defects that an exception keeps; all are counted.
 MOST_DEFECTS = 1000
+#: Ranges of cells that are tried before the rest is judged more coarsely.
+MOST_CASTS = 20_000
 Lines = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -135,8 +138,8 @@ def _closed(delimiter: str) -> re.Pattern[bytes]:
 
 def _widths(data: bytes, begins: Lines, ends: Lines, delimiter: str, quoted: Mask) -> Lines:
     """How many cells each line has; delimiters in quotes do not count."""
-    marks = np.frombuffer(data, np.uint8) == ord(delimiter)
-    width = np.add.reduceat(marks, begins, dtype=np.int64) + 1
+    marks = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(delimiter))
+    width = np.searchsorted(marks, ends) - np.searchsorted(marks, begins) + 1
     d = re.escape(delimiter.encode())
     cell = re.compile(rb'(?:^|(?<=%b))"(?:[^"]++|"")*+"' % d)
     for i in np.flatnonzero(quoted):
@@ -177,23 +180,47 @@ def _cells(
 
 def _unreadable(cells: Any, kind: pa.DataType, nullable: bool) -> list[int]:
     """Rows of the cells that do not convert, found without a Python object per row: a range of distinct cells that
-    does not convert is halved."""
+    does not convert is halved. What is left after :data:`MOST_CASTS` is held against Python's own idea of the kind."""
+    if _converts(cells, kind, nullable):
+        return []
     encoded = pc.dictionary_encode(cells)
     known = encoded.dictionary
-    wrong = []
-    ranges = [(0, len(known))]
+    wrong: list[int] = []
+    ranges, casts = [(0, len(known))], 0
     while ranges:
         begin, end = ranges.pop()
-        if begin == end or _converts(known[begin:end], kind, nullable):
+        casts += 1
+        if casts > MOST_CASTS:
+            left = known[begin:end].to_pylist()
+            wrong += [i for i, cell in enumerate(left, begin) if not _parses(cell, kind, nullable)]
+        elif begin == end or _converts(known[begin:end], kind, nullable):
             continue
-        if end - begin == 1:
+        elif end - begin == 1:
             wrong.append(begin)
         else:
             middle = (begin + end) // 2
-            ranges += [(begin, middle), (middle, end)]
+            ranges += [(middle, end), (begin, middle)]  # the earlier half is next
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    rows: list[int] = np.flatnonzero(np.isin(codes, wrong)).tolist()
+    mask = np.zeros(len(known), bool)
+    mask[wrong] = True
+    rows: list[int] = np.flatnonzero(mask[codes]).tolist()
     return rows
+
+
+def _parses(cell: bytes, kind: pa.DataType, nullable: bool) -> bool:
+    try:
+        text = cell.decode().strip(" \t")
+        if not text:
+            return nullable
+        if pa.types.is_floating(kind):
+            float(text)
+        elif pa.types.is_integer(kind):
+            return -(2**63) <= int(text) < 2**63
+        elif not pa.types.is_string(kind):
+            datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _converts(cells: Any, kind: pa.DataType, nullable: bool) -> bool:
