@@ -98,11 +98,16 @@ class Lines:
     """A file of lines on its way to a parser, looked at as it passes: how many lines there are (those that are empty at
     the end do not count), which is the last, and whether a byte is NUL.
 
+    Args:
+        begin: the byte with which every line must begin. Where one does not, the file ends for the parser, and ``odd``
+            is set.
+
     Raises:
         Defective: when a line is longer than :data:`LONGEST_ROW_BYTES`; no more than that is read of it.
     """
 
-    def __init__(self, path: Path, file: Any) -> None:
+    def __init__(self, path: Path, file: Any, begin: bytes = b"") -> None:
+        self.odd, self._must = False, begin
         self.path, self.closed, self.nul, self.last = path, False, False, b""
         self._file, self._lock, self._kept = file, threading.Lock(), b""
         self._taken = self._ends = self._blank = 0  # first lines; line ends; those after the last other character
@@ -149,6 +154,9 @@ class Lines:
                 return b""
             kept, self._kept = self._kept[:size], self._kept[size:]
             piece: bytes = kept + self._file.read(size - len(kept)) if len(kept) < size else kept
+            if self._must and self._oddly(piece):
+                self.odd = self.closed = True
+                return b""
             if piece:
                 self._look(piece)
             return piece
@@ -157,6 +165,14 @@ class Lines:
         """Nothing more is read."""
         with self._lock:
             self.closed = True
+
+    def _oddly(self, piece: bytes) -> bool:
+        """Whether a line in a piece begins with another byte than it must."""
+        cells = np.frombuffer(self._last + piece, np.uint8)
+        end = (cells == 10) | (cells == 13)
+        begins = np.flatnonzero(~end[1:] & end[:-1]) + 1
+        first = not self._last and len(cells) > 0 and not end[0] and cells[0] != self._must[0]
+        return bool(first or (cells[begins] != self._must[0]).any())
 
     def _look(self, piece: bytes) -> None:
         ends = _count(piece, 10) - (self._last == b"\r" and piece[:1] == b"\n")

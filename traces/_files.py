@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from hcsim.model import InputError, nearest
@@ -286,7 +287,8 @@ def read_json_lines(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
     schema = pa.schema(list(columns.items()))
     options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     for block in (PIECE_BYTES, 2 * LONGEST_ROW_BYTES):
-        with opened(path) as file, closing(Lines(path, file)) as lines:
+        # pyarrow 26 crashes where a block of lines begins with a null (apache/arrow#47409): none may begin so
+        with opened(path) as file, closing(Lines(path, file, begin=b"{")) as lines:
             if not lines.ready():
                 raise InputError(f"{path}: is empty")
             try:
@@ -295,13 +297,19 @@ def read_json_lines(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
                 table, error = None, problem
         if "straddl" not in str(error):
             break
-    if not lines.lines:
+    if not lines.lines and not lines.odd:
         raise InputError(f"{path}: is empty")
-    if table is None or table.num_rows != lines.lines or any(table[name].null_count for name in columns):
+    if lines.odd or table is None or table.num_rows != lines.lines or any(_nulls(table[name]) for name in columns):
         raise _bad_lines(path, schema) or InputError(
             f"{path}: not JSON lines ({why(error) if error else 'rows are lost'})"
         )
     return table
+
+
+def _nulls(column: pa.ChunkedArray) -> int:
+    """How many cells, or entries of cells that are lists, are null."""
+    inside = pc.list_flatten(column).null_count if pa.types.is_list(column.type) else 0
+    return int(column.null_count + inside)
 
 
 def _bad_lines(path: Path, schema: pa.Schema) -> InputError | None:
@@ -312,6 +320,8 @@ def _bad_lines(path: Path, schema: pa.Schema) -> InputError | None:
             return InputError(f"{path}: row 1 is {shown(line)}, expected a JSON object on each line")
         try:
             record = json.loads(line)
+            if not line.removeprefix(b"\xef\xbb\xbf").startswith(b"{"):
+                raise ValueError("it does not begin with one")
             if number == 1 and isinstance(record, dict) and not set(record) & set(schema.names):
                 missing = f"key '{schema.names[0]}' is missing; {nearest(schema.names[0], list(record))}"
                 return InputError(f"{path}: row 1: {missing}")
@@ -319,5 +329,5 @@ def _bad_lines(path: Path, schema: pa.Schema) -> InputError | None:
         except (ValueError, RecursionError, TypeError, AttributeError, OverflowError, pa.ArrowException) as error:
             bad.append(Defect(number, "the line", shown(line), f"a JSON object ({why(error)})"))
         else:
-            bad += [Defect(number, name, "empty", "a value") for name in schema.names if row[name].null_count]
+            bad += [Defect(number, name, "empty", "a value") for name in schema.names if _nulls(row[name])]
     return Defective(path, bad) if bad else None

@@ -81,11 +81,15 @@ class Gavel(JobSource):
         where = Path(self.throughputs) if self.throughputs else Path(self.data_dir) / THROUGHPUTS
         known = read_json(where)
         if not isinstance(known, dict) or not isinstance(known.get(self.gpu), dict):
-            raise InputError(f"trace.gpu: no '{self.gpu}' in {where}; {nearest(self.gpu, list(known))}")
+            there = list(known) if isinstance(known, dict) else []
+            raise InputError(f"trace.gpu: no '{self.gpu}' in {where}; {nearest(self.gpu, there)}")
         of = {}
         for pair in set(zip(types, gpus, strict=True)):
             entry = known[self.gpu].get(str(pair))
-            of[pair] = float(entry.get("null", 0.0)) if isinstance(entry, dict) else 0.0
+            try:
+                of[pair] = float(entry.get("null", 0.0)) if isinstance(entry, dict) else 0.0
+            except (TypeError, ValueError, OverflowError) as error:
+                raise InputError(f"{where}: the throughput of {pair} on {self.gpu} is no number ({error})") from None
         return np.array([of[pair] for pair in zip(types, gpus, strict=True)])
 
 

@@ -262,6 +262,11 @@ GOOD = '{"timestamp": 0, "input_length": 5, "output_length": 7, "hash_ids": [1]}
         (GOOD + GOOD.replace(', "out', ',\n"out'), "row 2: the line is "),  # one on two lines
         (GOOD + "\n" + GOOD, "row 2: the line is ''"),
         ("\n\n", "is empty"),
+        ("null", "row 1 is 'null', expected a JSON object on each line"),  # on which pyarrow's reader crashes
+        (GOOD + "null2\n" + GOOD, "row 2: the line is 'null2'"),
+        (GOOD * 20_000 + "null\n" + GOOD * 20_000, "row 20001: the line is 'null'"),
+        (GOOD + " " + GOOD, "row 2: the line is ' {"),
+        (GOOD + GOOD.replace("[1]", "[null, 1]"), "row 2: hash_ids is empty, expected a value"),
         ('{"SpotPriceHistory": []}', "row 1: key 'timestamp' is missing"),
     ],
 )
