@@ -268,12 +268,19 @@ def read_json(path: Path) -> Any:
     """
     data = read_bytes(path)
     try:
-        known = json.loads(data)
+        known = json.loads(data, parse_int=_integer)
         if b"\\u" in data:
             json.dumps(known, ensure_ascii=False).encode()  # half of a character is no text
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({why(error)})") from None
     return known
+
+
+def _integer(text: str) -> int:
+    """A whole number of JSON; ValueError for one that no column holds."""
+    if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**63:
+        raise ValueError(f"a whole number of {len(text)} digits")
+    return value
 
 
 def read_json_lines(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:

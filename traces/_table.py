@@ -80,15 +80,26 @@ def checked(
     from pandera.errors import SchemaErrors
 
     frame = pd.DataFrame({name: column for name, column in columns.items() if column is not None}, copy=False)
+    line = np.arange(2, len(frame) + 2) if rows is None else rows
     for name, column in schema(kind).columns.items():
         if name in frame and str(column.dtype) in ("float64", "int64") and str(frame[name].dtype) != str(column.dtype):
+            if str(column.dtype) == "int64":
+                _whole(frame, name, source, line)
             frame[name] = frame[name].astype(str(column.dtype))
-    line = np.arange(2, len(frame) + 2) if rows is None else rows
     try:
         schema(kind).validate(frame, lazy=True, inplace=True)  # nothing is coerced, so nothing is copied
     except SchemaErrors as error:
         raise _defective(error.failure_cases, frame, source, line) from None
     return Table(kind, frame, source, line, dropped, notes)
+
+
+def _whole(frame: pd.DataFrame, name: str, source: str, line: npt.NDArray[np.int64]) -> None:
+    """Refuse what an integer does not hold."""
+    given = frame[name].to_numpy(dtype=np.float64)
+    bad = np.flatnonzero(~(np.abs(given) < 2**53) | (given != np.floor(given)))
+    if len(bad):
+        found = [Defect(int(line[i]), name, f"{given[i]:g}", "a whole number") for i in bad[:MOST_DEFECTS]]
+        raise Defective(source, found, len(bad))
 
 
 def _defective(cases: pd.DataFrame, frame: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) -> Defective:
@@ -155,6 +166,10 @@ class Source:
 
     data_dir: str = ""
     path: str = ""
+
+    def __init_subclass__(cls) -> None:
+        if "read" in vars(cls):  # what overflows is not finite, and the schema says so
+            cls.read = np.errstate(over="ignore")(cls.read)  # type: ignore[method-assign]
 
     def read(self) -> Table:
         """The source's rows as columns of its kind.

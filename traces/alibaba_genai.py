@@ -35,7 +35,7 @@ class AlibabaGenai(Source):
             "requests",
             {
                 "arrival_s": (when - when.min()).astype(np.float64),
-                "prompt_tokens": frame["prompt_length"].fillna(0.0).to_numpy().astype(np.int64),
+                "prompt_tokens": frame["prompt_length"].fillna(0.0).to_numpy(),
                 "output_tokens": np.zeros(len(frame), np.int64),
                 "service_s": frame["exec_time_seconds"].to_numpy(),
                 "model": frame["checkpoint_model_version_id"].fillna(""),

@@ -69,7 +69,7 @@ class Bamboo(Source):
                 "time_s": np.asarray(time_s, np.float64),
                 "place": np.full(len(frame), place),
                 "gpu": np.full(len(frame), gpu),
-                "nodes": nodes.astype(np.int64),
+                "nodes": nodes,
             },
             str(path),
             order + 1,

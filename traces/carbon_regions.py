@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hcsim.traces._files import read_csv, stem
+from hcsim.traces._files import Defect, Defective, read_csv, stem
 from hcsim.traces._table import Source, Table, checked, left_out
 
 
@@ -31,6 +31,10 @@ class CarbonGsf(Source):
         kinds = {"year": pa.int64()} | dict.fromkeys(text, pa.string()) | dict.fromkeys(number, pa.float64())
         frame = read_csv(path, kinds, nullable=number).to_pandas()
         rows = np.arange(2, len(frame) + 2)
+        bad = np.flatnonzero(~frame["year"].between(1970, 2200))
+        if len(bad):
+            found = [Defect(int(i) + 2, "year", str(frame["year"].iloc[i]), "1970 to 2200") for i in bad[:1000]]
+            raise Defective(path, found, len(bad))
         keep = frame[value].notna().to_numpy()
         frame = frame[keep].reset_index(drop=True)
         return checked(
