@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 import atheris
@@ -21,6 +22,7 @@ import atheris
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "tests" / "traces" / "corpus"
 sys.path.insert(0, str(ROOT))
+warnings.simplefilter("error")
 os.environ["HCSIM_CACHE"] = "off"
 with atheris.instrument_imports(include=["hcsim.traces"]):
     from tests.traces.samples import NASTY, SAMPLES, outcome, sources

@@ -77,7 +77,11 @@ class Servegen(Source):
         if not known.all():
             bad = [Defect(int(i) + 1, "pattern", f"'{pattern[i]}'", "Gamma or Weibull") for i in np.flatnonzero(~known)]
             raise Defective(path, bad)
-        limits = (("start", start, 0.0, 1e9), ("rate", rate, 0.0, MOST_PER_S), ("p1", shape, 1e-3, 1e3))
+        limits = (
+            ("start", start, 0.0, 1e9),
+            ("rate", rate, 0.0, MOST_PER_S),
+            ("p1", np.where(rate > 0, shape, 1.0), 1e-3, 1e3),
+        )
         for key, column, least, most in limits:
             beyond = np.flatnonzero(~((column >= least) & (column <= most)) & ~np.isnan(column))
             if len(beyond):

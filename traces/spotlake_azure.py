@@ -33,7 +33,7 @@ class SpotlakeAzure(Source):
             frame = frame[need]
             for name in ("OndemandPrice", "SpotPrice"):
                 frame[name] = frame[name].astype(np.float64)
-            when = pd.to_datetime(frame["Date"])
+            when = pd.to_datetime(frame["Date"], format="ISO8601")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: not a list of prices ({str(error).splitlines()[0]})") from None
         line = np.arange(1, len(frame) + 1)
