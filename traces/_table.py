@@ -168,8 +168,8 @@ class Source:
     path: str = ""
 
     def __init_subclass__(cls) -> None:
-        if "read" in vars(cls):  # what overflows is not finite, and the schema says so
-            cls.read = np.errstate(over="ignore")(cls.read)  # type: ignore[method-assign]
+        if "read" in vars(cls):  # what comes of infinities and overflows is not finite, and the schema says so
+            cls.read = np.errstate(over="ignore", invalid="ignore")(cls.read)  # type: ignore[method-assign]
 
     def read(self) -> Table:
         """The source's rows as columns of its kind.
