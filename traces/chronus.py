@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_csv, read_json
@@ -52,7 +53,10 @@ class Chronus(JobSource):
         keep = table["num_gpu"].to_numpy() != 0
         jobs = kept(table, keep)
         submitted_s = jobs["submit_time"].to_numpy() * MINUTE_S
-        after_s = by_value(jobs["expect_time_list"], _first, pa.float64()).to_numpy() * MINUTE_S
+        try:
+            after_s = pc.cast(jobs["expect_time_list"], pa.float64()).to_numpy() * MINUTE_S
+        except pa.ArrowInvalid:  # some are joined, or no numbers
+            after_s = by_value(jobs["expect_time_list"], _first, pa.float64()).to_numpy() * MINUTE_S
         strict = (jobs["best_effort"].to_numpy() == 0) & np.isfinite(after_s)
         start_s = submitted_s.min() if len(submitted_s) else 0.0
         return checked(
