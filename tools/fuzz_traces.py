@@ -67,12 +67,14 @@ def one(data: bytes) -> None:
 
 
 def mutated(data: bytes, most: int, seed: int) -> bytes:
-    """The file changed, the name of its source kept."""
+    """The file changed, or half the time only what follows its first line; the name of its source kept."""
     head, _, raw = data.partition(b"\n")
     if head not in names:
         head = list(names)[seed % len(names)]
         raw = next(iter(SAMPLES[names[head]].files.values()))
-    return head + b"\n" + bytes(atheris.Mutate(raw, max(1, most - len(head) - 1)))
+    first, end, below = raw.partition(b"\n") if seed % 2 else (b"", b"", raw)
+    kept = head + b"\n" + first + end
+    return kept + bytes(atheris.Mutate(below, max(1, most - len(kept))))
 
 
 def main() -> None:

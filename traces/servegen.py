@@ -17,7 +17,7 @@ from hcsim.traces._table import Dropped, Source, Table, checked
 
 WINDOW_S = 600.0  # of a rate
 PERIOD_S = 6 * 3600.0  # of a length histogram
-MOST_PER_S = 1e5  # requests of one client; the busiest has 250
+MOST_PER_S = 1e4  # requests of one client; the busiest has 250
 NAMES = ("start", "rate", "cv", "pattern", "p1", "p2")
 
 
