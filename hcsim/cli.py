@@ -279,7 +279,7 @@ def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
     except BaseException:
         _clear(folder)
         raise
-    for note in (result.summary["left_out"], lost(result.summary)):
+    for note in (result.summary["trace_left_out"], result.summary["left_out"], lost(result.summary)):
         if note:
             print(f"hcsim: note: {note}", file=sys.stderr)
     print(told(result.summary, folder))

@@ -35,6 +35,7 @@ def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     import difflib
 
     known = [str(each) for each in known]  # a configuration's names may look like numbers
+    known = [each if len(each) <= 40 else f"{each[:37]}..." for each in known]  # a file's header may hold anything
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
@@ -262,7 +263,8 @@ class Jobs:
     entry may name several types joined by ``|``, a ``residency`` entry several jurisdictions. Work is checkpointed
     every ``checkpoint_interval_s`` of run time (inf: never), writing one takes ``checkpoint_s`` when a preemption asks
     for it, and resuming costs ``restart_s``. ``deadline_s`` is absolute. ``user_estimate_s`` is what the user declared
-    (NaN: nothing). ``min_gpus``/``max_gpus`` bound an elastic job (0: rigid, equal to ``gpus``).
+    (NaN: nothing). ``min_gpus``/``max_gpus`` bound an elastic job (0: rigid, equal to ``gpus``). ``left_out`` says in
+    words what the source holds and these columns do not.
     """
 
     id: npt.NDArray[np.int64]
@@ -292,6 +294,7 @@ class Jobs:
     residencies: tuple[str, ...] = ()
     dataset_sites: tuple[str, ...] = ()
     source: str = field(default="jobs", compare=False)
+    left_out: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         return len(self.arrival_s)
