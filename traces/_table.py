@@ -278,7 +278,7 @@ def to_jobs(table: Table, attributes: Attributes, seed: int) -> Jobs:
         return frame[name].to_numpy()[order]
 
     arrival_s, duration_s, gpus = column("arrival_s"), column("duration_s"), column("gpus")
-    given = attributes.columns(seed, arrival_s, duration_s, gpus)
+    given = attributes.columns(seed, np.arange(len(gpus)), arrival_s, duration_s, gpus)
     for name in ("gpu_milli", "cpus", "ram_bytes", "gpu_memory_bytes"):
         if name in frame:
             given[name] = column(name)
@@ -286,11 +286,11 @@ def to_jobs(table: Table, attributes: Attributes, seed: int) -> Jobs:
         given["deadline_s"] = np.where(np.isnan(column("deadline_s")), np.inf, column("deadline_s"))
     if "user_estimate_s" in frame:
         given["user_estimate_s"] = column("user_estimate_s")
-    for name, key in (("tenant", "tenants"), ("gpu_type", "gpu_types")):
+    for name, key in (("tenant", "tenants"), ("gpu_type", "gpu_types"), ("model", "models")):
         if name in frame:
             names, codes = np.unique(column(name).astype(str), return_inverse=True)
-            if name == "gpu_type" and len(names) and names[0] == "":
-                names, codes = names[1:], codes - 1  # no type asked for: any
+            if name != "tenant" and len(names) and names[0] == "":
+                names, codes = names[1:], codes - 1  # no type asked for: any; no model known
             given |= {name: codes.astype(np.int32), key: tuple(names.tolist())}
     jobs = Jobs.build(
         source=table.source,
