@@ -34,8 +34,8 @@ def summary(folder: Path) -> dict[str, Any]:
     ("trace", "text", "said"),
     [
         pytest.param("swf", None, "cannot be read (No such file or directory)", id="missing"),
-        pytest.param("swf", "not a trace\n", "row 1: the row is 3 columns, expected 18", id="not-a-trace"),
-        pytest.param("swf", "; head\n" + swf() + "2 0 -1 5\n", "row 3: the row is 4 columns, expected", id="fields"),
+        pytest.param("swf", "not a trace\n", "row 1: the row is 3 cells, expected 18 cells", id="not-a-trace"),
+        pytest.param("swf", "; head\n" + swf() + "2 0 -1 5\n", "row 3: the row is 4 cells, expected", id="fields"),
         pytest.param("swf", swf() + swf(2, run="x"), "row 2: run_s is 'x', expected a number", id="text"),
         pytest.param("swf", swf() + swf(2, run=-5), "row 2: run_s is -5, expected 0 or more", id="negative"),
         pytest.param("swf", swf() + swf(2, run="nan"), "row 2: run_s is nan, expected 0 or more", id="nan"),
