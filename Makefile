@@ -1,11 +1,13 @@
 # make help lists the targets. PYTHON=... chooses the interpreter (3.11 or later), VENV=... the folder of the environment,
-# TORCH=auto|cpu|cuda|none how torch is chosen (README), JOBS=... the number of test workers.
+# TORCH=auto|cpu|cuda|none how torch is chosen (README), JOBS=... the number of test workers, FUZZ_S=... seconds of each
+# way of fuzzing.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 VENV ?= .venv
 JOBS ?= 2
 TORCH ?= auto
+FUZZ_S ?= 600
 export TORCH
 
 bin := $(VENV)/bin
@@ -19,7 +21,7 @@ stamp_dev := $(VENV)/.hcsim-dev
 inputs := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint unit bench-quick verify
+.PHONY: help setup demo test bench fuzz lint unit bench-quick verify
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -33,6 +35,10 @@ test: lint bench-quick unit ## lint, types, layers, one quick pass of the benchm
 
 bench: $(stamp_dev) ## the benchmarks, timed
 	$(bin)/python -m pytest tests/bench
+
+fuzz: $(stamp_dev) ## damaged trace files for twenty minutes, at random and led by coverage; FUZZ_S=... seconds of each
+	HCSIM_FUZZ_S=$(FUZZ_S) $(bin)/python -m pytest tests/traces/test_fuzz.py -k random
+	$(bin)/python tools/fuzz_traces.py $(FUZZ_S)
 
 lint: $(stamp_dev) ## ruff, mypy --strict, import-linter
 	$(bin)/ruff check .

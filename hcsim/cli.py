@@ -279,7 +279,7 @@ def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
     except BaseException:
         _clear(folder)
         raise
-    for note in (result.summary["left_out"], lost(result.summary)):
+    for note in (result.summary["trace_left_out"], result.summary["left_out"], lost(result.summary)):
         if note:
             print(f"hcsim: note: {note}", file=sys.stderr)
     print(told(result.summary, folder))
@@ -341,6 +341,8 @@ def part(config: DictConfig, name: str) -> Any:
     if config.get(name) is None:
         raise InputError(f"{name} is missing, expected {name}=NAME")
     node = OmegaConf.to_container(config[name], resolve=True, throw_on_missing=True)
+    if name == "trace":
+        _of_run(node, config)
     checked(node, name)
     try:
         made = hydra.utils.instantiate(node, _convert_="all")
@@ -349,6 +351,20 @@ def part(config: DictConfig, name: str) -> Any:
     if not hasattr(made, _PARTS[name]):
         raise InputError(f"{name} is {quoted(made)}, which has no '{_PARTS[name]}'; its _target_ must name a {name}")
     return made
+
+
+def _of_run(trace: Any, config: DictConfig) -> None:
+    """Tell the steps of a trace what they leave to the run: whose load they set, where merged traces are read from."""
+    steps = trace.get("steps") if isinstance(trace, dict) else None
+    for step in steps if isinstance(steps, list) else ():
+        for name, given in step.items() if isinstance(step, dict) else ():
+            load = {} if given is None else given
+            if name == "load" and isinstance(load, dict) and "gpus" not in load:
+                pools = part(config, "fleet").pools
+                there = [pool for pool in pools if not pool.elastic] or pools
+                step[name] = {**load, "gpus": sum(pool.nodes * pool.gpus_per_node for pool in there)}
+            elif name == "merge" and isinstance(given, dict) and isinstance(given.get("parameters", {}), dict):
+                given["parameters"] = {"data_dir": config.data_dir, **given.get("parameters", {})}
 
 
 def named(chosen: dict[str, str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     import difflib
 
     names = [str(each) for each in known]  # a configuration's names may look like numbers
+    names = [each if len(each) <= 40 else f"{each[:37]}..." for each in names]  # a file's header may hold anything
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"

@@ -167,6 +167,7 @@ class Experiment:
         summary["jobs_submitted"] = ready.submitted
         summary["jobs_infeasible"] = ready.submitted - len(ready.jobs)
         summary["left_out"] = ready.left_out
+        summary["trace_left_out"] = ready.jobs.left_out
         summary["log_sha256"] = log.sha256
         summary["cpu_s"] = time.process_time() - started
         summary["decide_cpu_s"] = clock.decide_s

@@ -47,6 +47,16 @@ JOB_COLUMNS: dict[str, tuple[type, float]] = {
     "user_estimate_s": (np.float64, math.nan),
     "min_gpus": (np.int32, 0),
     "max_gpus": (np.int32, 0),
+    "model": (np.int32, -1),
+}
+
+#: Columns that hold codes -> the table of names that they are codes into.
+NAME_TABLES = {
+    "tenant": "tenants",
+    "gpu_type": "gpu_types",
+    "residency": "residencies",
+    "dataset_site": "dataset_sites",
+    "model": "models",
 }
 
 
@@ -78,14 +88,16 @@ class Jobs:
 
     ``duration_s`` is the run time on the trace's own GPUs (speed 1.0 in :mod:`hcsim.perf`) with its requested gang of
     ``gpus``; it is the world's secret, and no strategy sees it. A gang of ``gpus`` devices starts at once or not at
-    all; ``gpu_milli`` below 1000 asks for a share of one GPU. ``tenant``, ``gpu_type``, ``residency`` and
-    ``dataset_site`` are codes into the name tables below; -1 means no restriction (or no dataset). A ``gpu_type``
+    all; ``gpu_milli`` below 1000 asks for a share of one GPU. ``tenant``, ``gpu_type``, ``residency``,
+    ``dataset_site`` and ``model`` (what is trained, such as ``resnet50``) are codes into the name tables below; -1
+    means no restriction, no dataset, not known. A ``gpu_type``
     entry may name several types joined by ``|``, a ``residency`` entry several jurisdictions, a ``dataset_site`` entry
     the homes of its replicas. ``dataset`` numbers datasets that jobs have in common (-1: one of its own). Work is
     checkpointed every ``checkpoint_interval_s`` of work (inf: never), each time stopping for ``checkpoint_stall_s``;
     writing one takes ``checkpoint_s`` when a preemption asks for it, and resuming costs ``restart_s``. ``deadline_s``
     is absolute. ``user_estimate_s`` is what the user declared (NaN: nothing). ``min_gpus``/``max_gpus`` bound an
-    elastic job (0: rigid, equal to ``gpus``).
+    elastic job (0: rigid, equal to ``gpus``). ``left_out`` says in words what the source holds and these columns do
+    not.
     """
 
     id: npt.NDArray[np.int64]
@@ -112,11 +124,14 @@ class Jobs:
     user_estimate_s: Floats
     min_gpus: npt.NDArray[np.int32]
     max_gpus: npt.NDArray[np.int32]
+    model: npt.NDArray[np.int32]
     tenants: tuple[str, ...] = ("default",)
     gpu_types: tuple[str, ...] = ()
     residencies: tuple[str, ...] = ()
     dataset_sites: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     source: str = field(default="jobs", compare=False)
+    left_out: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -128,8 +143,8 @@ class Jobs:
         Args:
             source: what to call the data in errors, usually a file's path.
             rows: line number of each row in ``source``, for errors (default: row number from 1).
-            columns: ``arrival_s`` and ``duration_s`` at least; ``id`` defaults to 0, 1, 2, ...; ``tenants``,
-                ``gpu_types``, ``residencies``, ``dataset_sites`` are tuples of names.
+            columns: ``arrival_s`` and ``duration_s`` at least; ``id`` defaults to 0, 1, 2, ...; the tables
+                of :data:`NAME_TABLES` are tuples of names.
 
         Rows are sorted by (arrival, id) when they are not already.
 
@@ -138,13 +153,8 @@ class Jobs:
                 duplicate id, a gang size below one, or a number that its column cannot hold; the message names source,
                 row and column.
         """
-        tables: dict[str, tuple[str, ...]] = {
-            "tenants": ("default",),
-            "gpu_types": (),
-            "residencies": (),
-            "dataset_sites": (),
-        }
-        names = {key: tuple(columns.pop(key, default)) for key, default in tables.items()}
+        names: dict[str, tuple[str, ...]] = {key: tuple(columns.pop(key, ())) for key in NAME_TABLES.values()}
+        names["tenants"] = names["tenants"] or ("default",)
         for key in columns:
             if key != "id" and key not in JOB_COLUMNS:
                 raise InputError(f"{source}: column '{key}' unknown; {nearest(key, list(JOB_COLUMNS))}")
@@ -181,10 +191,8 @@ class Jobs:
         refuse(full["gpus"] < 1, "gpus", "at least 1")
         refuse((full["gpu_milli"] < 1) | (full["gpu_milli"] > 1000), "gpu_milli", "1 to 1000")
         refuse((full["gpu_milli"] < 1000) & (full["gpus"] > 1), "gpu_milli", "1000 for a gang of several GPUs")
-        for key, table, least in (
-            ("tenant", "tenants", 0), ("gpu_type", "gpu_types", -1), ("residency", "residencies", -1),
-            ("dataset_site", "dataset_sites", -1),
-        ):  # fmt: skip
+        for key, table in NAME_TABLES.items():
+            least = 0 if key == "tenant" else -1
             bad = (full[key] < least) | (full[key] >= len(names[table]))
             refuse(bad, key, f"a code into {table} {names[table]}" + (", or -1" if least else ""))
         for key in ("min_gpus", "max_gpus"):
@@ -212,7 +220,7 @@ class Jobs:
         digest = hashlib.sha256()
         for key in ("id", *JOB_COLUMNS):
             digest.update(np.ascontiguousarray(getattr(self, key)).tobytes())
-        digest.update(repr((self.tenants, self.gpu_types, self.residencies, self.dataset_sites)).encode())
+        digest.update(repr([getattr(self, table) for table in NAME_TABLES.values()]).encode())
         return digest.hexdigest()
 
     def take(self, rows: npt.NDArray[Any]) -> Jobs:

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import pkgutil
 import sys
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,11 +49,18 @@ def checked(node: Any, key: str, hint: Any = None) -> None:
         if name not in known and not any(p.kind == p.VAR_KEYWORD for p in known.values()):
             raise InputError(f"{key}: no parameter '{name}'; {nearest(name, list(known))}")
         _typed(each, hints.get(name), f"{key}.{name}")
-        checked(each, f"{key}.{name}", hints.get(name))
+        checked(each, f"{key}.{name}", _dataclass(hints.get(name)))
+
+
+def _dataclass(hint: Any) -> Any:
+    """The dataclass of a hint ``SomeDataclass | Mapping``, which a configuration gives as a mapping; else the hint."""
+    found = [each for each in typing.get_args(hint) if dataclasses.is_dataclass(each)]
+    return found[0] if len(found) == 1 and typing.get_origin(hint) in (typing.Union, types.UnionType) else hint
 
 
 def _typed(value: Any, hint: Any, key: str) -> None:
     expected = None
+    hint = _dataclass(hint)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint in _SCALARS:
         accepted, name = _SCALARS[hint]

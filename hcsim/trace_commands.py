@@ -25,8 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about.add_argument(
         "--plot", metavar="FILE", help="where the plot goes (png, svg, pdf; default runs/traces/NAME.png)"
     )
-    check = commands.add_parser("validate", help="every defect of a file, with its row")
+    check = commands.add_parser(
+        "validate", help="every defect of a file or folder, with its row: validate PATH [key=value ...]"
+    )
     check.add_argument("path", metavar="PATH")
+    check.add_argument("overrides", nargs="*", metavar="key=value")
     check.add_argument("--as", dest="name", metavar="NAME", help="the source it is of (default: found out)")
     turn = commands.add_parser("convert", help="a source or file as one Parquet or CSV table of its kind's columns")
     turn.add_argument("name", metavar="NAME|PATH")
@@ -62,7 +65,7 @@ def main(given: argparse.Namespace) -> int:
     if given.what == "describe":
         return describe(given.name, given.overrides, given.plot)
     if given.what == "validate":
-        return validate(Path(given.path), given.name)
+        return validate(Path(given.path), given.name, given.overrides)
     if given.what == "convert":
         return convert(given.name, Path(given.out), given.overrides)
     if given.what == "twin":
@@ -118,24 +121,53 @@ def _subject(name: str, overrides: Sequence[str]) -> tuple[Any, Any, Any]:
     from hcsim.traces._table import JobSource
 
     if name in choices()["trace"]:
-        ours = ("seed", "data_dir")
-        given = [
-            each if each.startswith("trace.") or each.partition("=")[0] in ours else f"trace.{each}"
-            for each in overrides
-        ]
-        config, _ = compose([f"trace={name}", *given])
+        config, _ = compose([f"trace={name}", *_of_trace(name, overrides)])
         source = part(config, "trace")
         return source.jobs(config.seed), source, source.table() if isinstance(source, JobSource) else None
+    source = make(name, _parameters(overrides))
+    return source.table(), source, None
+
+
+def _parameters(overrides: Sequence[str]) -> dict[str, Any]:
+    """Parameters of a source as the command line gives them, ``key=value`` or ``trace.key=value``: values are read as
+    YAML, but words such as ``no`` are not taken for false. The data folder is HCSIM_DATA if none is given.
+
+    Raises:
+        InputError: it is not of that form.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
+    texts = {}
+    for each in overrides:
+        key, equals, value = each.removeprefix("trace.").partition("=")
+        if not equals or not key:
+            raise InputError(f"cannot read '{each}', expected key=value")
+        texts[key] = value
     try:
-        keys = OmegaConf.to_container(OmegaConf.from_dotlist([each.removeprefix("trace.") for each in overrides]))
-    except (OmegaConfBaseException, ValueError) as error:
-        raise InputError(f"traces describe: {str(error).splitlines()[0]}") from None
-    assert isinstance(keys, dict)
-    source = make(name, {"data_dir": os.environ.get("HCSIM_DATA", ""), **{str(k): v for k, v in keys.items()}})
-    return source.table(), source, None
+        given = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}" for key, value in texts.items()]))
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise InputError(f"cannot read '{' '.join(overrides)}' ({str(error).splitlines()[0]})") from None
+    assert isinstance(given, dict)
+    for key, value in texts.items():
+        if isinstance(given.get(key), bool) and value.lower() not in ("true", "false"):
+            given[key] = value
+    return {"data_dir": os.environ.get("HCSIM_DATA", ""), **{str(key): value for key, value in given.items()}}
+
+
+def _of_trace(name: str, overrides: Sequence[str]) -> list[str]:
+    """Overrides of a configuration, in which a parameter of the trace may stand without ``trace.`` before it."""
+    import inspect
+    import pkgutil
+
+    from omegaconf import OmegaConf
+
+    from hcsim.cli import CONF
+
+    target = OmegaConf.select(OmegaConf.load(CONF / "trace" / f"{name}.yaml"), "_target_")
+    known = set(inspect.signature(pkgutil.resolve_name(target)).parameters) - {"data_dir"}
+    return [f"trace.{each}" if each.partition("=")[0].partition(".")[0] in known else each for each in overrides]
 
 
 def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
@@ -152,22 +184,28 @@ def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
     write_atomically(path, lambda to: figure.savefig(to, format=kind, dpi=200))
 
 
-def validate(path: Path, name: str | None) -> int:
-    """Every defect of a file, one per line; exit status 2 when there is any."""
+def validate(path: Path, name: str | None, overrides: Sequence[str] = ()) -> int:
+    """Every defect of a file or folder, one per line; exit status 2 when there is any."""
     from hcsim.traces._catalog import make, recognised
     from hcsim.traces._files import Defective
 
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    parameters = _parameters(overrides)
+    label = name or ""
     try:
         with Busy(f"reading {path}"):
-            label, source = (name, make(name, {"path": str(path)})) if name else recognised(path)
+            if name:
+                source = make(name, {**parameters, "path": str(path)})
+            else:
+                label, source = recognised(path, parameters)
             table = source.read()
     except Defective as error:
         for defect in error.defects:
             print(f"{path}: {defect}")
         more = error.count - len(error.defects)
-        print(f"{error.count:,} defects{f', {more:,} of them not shown' if more else ''}: as {label}", file=sys.stderr)
+        said = f"{error.count:,} defects{f', {more:,} of them not shown' if more else ''}"
+        print(f"{said}{f': as {label}' if label else ''}", file=sys.stderr)
         return 2
     for each in table.dropped:
         print(f"{path}: row {each.row}: {each.reason}; {each.count:,} such rows are left out")
@@ -184,12 +222,12 @@ def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
 
     if out.suffix not in (".parquet", ".csv"):
         raise InputError(f"{out}: expected a name that ends in .parquet or .csv")
-    given = {key: value for key, _, value in (each.removeprefix("trace.").partition("=") for each in overrides)}
-    if Path(name).is_file():
-        _, source = recognised(Path(name))
-    else:
-        source = make(name, {"data_dir": os.environ.get("HCSIM_DATA", ""), **given})
+    given = _parameters(overrides)
+    for key in ("attributes", "steps"):
+        if key in given:
+            raise InputError(f"traces convert: a table holds what the source says; {key} is of hcsim run")
     with Busy(f"reading {name}"):
+        source = recognised(Path(name), given)[1] if Path(name).exists() else make(name, given)
         table = source.table()
     frame = table.frame
     if out.suffix == ".csv":

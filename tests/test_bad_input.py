@@ -34,8 +34,8 @@ def summary(folder: Path) -> dict[str, Any]:
     ("trace", "text", "said"),
     [
         pytest.param("swf", None, "cannot be read (No such file or directory)", id="missing"),
-        pytest.param("swf", "not a trace\n", "row 1: the row is 3 fields, expected the 18 of SWF", id="not-a-trace"),
-        pytest.param("swf", "; head\n" + swf() + "2 0 -1 5\n", "row 3: the row is 4 fields, expected", id="fields"),
+        pytest.param("swf", "not a trace\n", "row 1: the row is 3 cells, expected 18 cells", id="not-a-trace"),
+        pytest.param("swf", "; head\n" + swf() + "2 0 -1 5\n", "row 3: the row is 4 cells, expected", id="fields"),
         pytest.param("swf", swf() + swf(2, run="x"), "row 2: run_s is 'x', expected a number", id="text"),
         pytest.param("swf", swf() + swf(2, run=-5), "row 2: run_s is -5, expected 0 or more", id="negative"),
         pytest.param("swf", swf() + swf(2, run="nan"), "row 2: run_s is nan, expected 0 or more", id="nan"),
@@ -43,7 +43,7 @@ def summary(folder: Path) -> dict[str, Any]:
         pytest.param("swf", swf() + swf(2, 1e300), "row 2: arrival_s is 1e+300, expected a number from", id="late"),
         pytest.param("swf", swf() + swf(2, procs=2**32 + 2), "row 2: gpus is 4294967298, expected a whole", id="wraps"),
         pytest.param("swf", swf(3) + swf(3, submit=9), "row 2: id is 3, expected an id of its own", id="twice"),
-        pytest.param("swf", "", "is empty", id="empty"),
+        pytest.param("swf", "", "no rows", id="empty"),
         pytest.param("philly", None, "cannot be read (No such file or directory)", id="philly-missing"),
         pytest.param(
             "philly",

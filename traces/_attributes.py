@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hcsim.model import MOST_S, InputError, nearest
+from hcsim.parts import checked
 from hcsim.rng import stream, uniforms
 
 Floats = npt.NDArray[np.float64]
@@ -18,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Attributes:
-    """Seeded distributions. Job k's attributes are keyed by k, so changing one share moves nothing else.
+    """Seeded distributions. Each job's are drawn by a number of its own, so changing one share moves nothing else.
 
     A share of 0 leaves the attribute out. Residency-bound jobs keep their data in ``residency_site``. Deadlines are
     arrival + slack × duration + ``deadline_grace_s``, slack uniform in ``deadline_slack``. User estimates are
@@ -60,16 +61,37 @@ class Attributes:
                 raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected a finite number >= 0")
         if self.dataset_share and not self.dataset_sites:
             raise InputError("trace.attributes.dataset_sites is empty, expected names of sites")
-        if self.dataset_share and self.residency_share and self.residency_site not in self.dataset_sites:
+        if self.dataset_share and self.residency_share:
+            self._residency_site()
+
+    def _residency_site(self) -> int:
+        """The place in ``dataset_sites`` of the site that holds the data of bound jobs."""
+        if self.residency_site not in self.dataset_sites:
             raise InputError(
                 f"trace.attributes.residency_site is '{self.residency_site}', expected one of dataset_sites;"
                 f" {nearest(self.residency_site, self.dataset_sites)}"
             )
+        return self.dataset_sites.index(self.residency_site)
 
-    def columns(self, seed: int, arrival_s: Floats, duration_s: Floats, gpus: npt.NDArray[np.int32]) -> dict[str, Any]:
-        """Columns for :meth:`hcsim.model.Jobs.build`, drawn for jobs 0, 1, 2, ..."""
-        n = len(arrival_s)
-        jobs = np.arange(n)
+    def columns(
+        self,
+        seed: int,
+        jobs: npt.NDArray[np.int64],
+        arrival_s: Floats,
+        duration_s: Floats,
+        gpus: npt.NDArray[np.int32],
+        bound: npt.NDArray[np.bool_] | None = None,
+    ) -> dict[str, Any]:
+        """Columns for :meth:`hcsim.model.Jobs.build`.
+
+        Args:
+            jobs: the number by which each job's attributes are drawn.
+            bound: which jobs are bound by a residency already; their datasets lie in ``residency_site``.
+
+        Raises:
+            InputError: ``residency_site`` is none of ``dataset_sites``, and data of bound jobs is to lie there.
+        """
+        n = len(jobs)
 
         def draw(name: str) -> Floats:
             return uniforms(seed, stream(name), jobs) if n else np.zeros(0)
@@ -84,7 +106,7 @@ class Attributes:
             "checkpoint_s": np.full(n, self.checkpoint_s),
             "restart_s": np.full(n, self.restart_s),
         }
-        bound = np.zeros(n, bool)
+        bound = np.zeros(n, bool) if bound is None else bound
         if self.residency_share:
             bound = (draw("residency") < self.residency_share) & (gpus <= self.residency_max_gang)
             out["residency"] = np.where(bound, 0, -1)
@@ -94,8 +116,8 @@ class Attributes:
 
             holds = draw("dataset") < self.dataset_share
             site = (draw("dataset_site") * len(self.dataset_sites)).astype(int)
-            if self.residency_share:
-                site = np.where(bound, self.dataset_sites.index(self.residency_site), site)
+            if bound.any():
+                site = np.where(bound, self._residency_site(), site)
             size = self.dataset_median_bytes * np.exp(self.dataset_sigma * ndtri(draw("dataset_bytes")))
             out["dataset_site"] = np.where(holds, site, -1)
             out["dataset_bytes"] = np.where(holds, np.round(size), 0.0)
@@ -117,12 +139,9 @@ def over(default: Attributes, given: Attributes | Mapping[str, Any]) -> Attribut
     these.
 
     Raises:
-        InputError: an unknown key.
+        InputError: an unknown key, or a value of another type.
     """
     if isinstance(given, Attributes):
         return given
-    known = [each.name for each in fields(Attributes)]
-    for key in given:
-        if key not in known:
-            raise InputError(f"trace.attributes: no parameter '{key}'; {nearest(str(key), known)}")
+    checked({**given}, "trace.attributes", Attributes)
     return replace(default, **given)

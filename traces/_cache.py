@@ -1,18 +1,27 @@
 """Tables that have been read are kept as Parquet, keyed by the content of their files and the code that read them.
 
-The folder is ``HCSIM_CACHE``, else the user's cache folder; ``HCSIM_CACHE=off`` turns it off. A file that has neither
-another size nor another time of change than when its content was hashed is taken to be the same.
+The folder is ``HCSIM_CACHE``, else the user's cache folder; ``HCSIM_CACHE=off`` turns it off. For each source as asked
+for (class, parameters, paths, code) an entry in JSON says which files were read and which folders listed, with the
+SHA-256 of their content; the table's file is named by all of that. A table stands for its source only while every one
+of these files and folders hashes to the same.
+
+Hashing 90 MB takes longer than reading the kept table, so a file is not hashed again while nothing the system says of
+it has changed: device, inode, size, time of change of the content (``mtime``) and of the inode (``ctime``). Programs
+can set back the former, not the latter, which every write moves. What was last changed less than two seconds before it
+was read is hashed all the same: a write in the same tick of the clock would show no other time. Where ``ctime`` means
+something else (Windows) files are always hashed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
-import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -20,30 +29,76 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import hcsim
+
 if TYPE_CHECKING:
     from hcsim.traces._table import Source, Table
 
 #: Sources smaller than this are read at once: a lookup would cost as much.
 LEAST_BYTES = 1 << 20
+#: So many bytes of a file are read at a time.
+PIECE_BYTES = 1 << 20
+#: A file changed less than this before it was read may change again unseen.
+SETTLED_NS = 2_000_000_000
 _NOT_IN_KEY = ("data_dir", "path", "limit", "attributes", "steps")
-_seen: ContextVar[list[Path] | None] = ContextVar("files read", default=None)
 
 
-def note(path: Path) -> None:
-    """A file is being read: what is made of it depends on its content."""
-    seen = _seen.get()
-    if seen is not None:
-        seen.append(path)
+@dataclasses.dataclass
+class Seen:
+    """What a source has looked at: path -> SHA-256 of the content, and the state in which a file was found."""
+
+    files: dict[str, tuple[str, list[int]]] = dataclasses.field(default_factory=dict)
+    folders: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+_seen: ContextVar[Seen | None] = ContextVar("what was read", default=None)
+
+
+class _Hashing(io.RawIOBase):
+    """A file whose content is hashed as it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self.state = _state(self._file.fileno())
+        self.digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        size = self._file.readinto(buffer)
+        if size:
+            self.digest.update(memoryview(buffer)[:size])
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 @contextmanager
-def _noting() -> Iterator[list[Path]]:
-    files: list[Path] = []
-    token = _seen.set(files)
-    try:
-        yield files
-    finally:
-        _seen.reset(token)
+def noted(path: Path) -> Iterator[Any]:
+    """A file opened for reading; what is made of it depends on its whole content."""
+    seen = _seen.get()
+    if seen is None:
+        with io.BufferedReader(path.open("rb", buffering=0), PIECE_BYTES) as plain:
+            yield plain
+        return
+    raw = _Hashing(path)
+    with io.BufferedReader(raw, PIECE_BYTES) as reader:
+        yield reader
+        while reader.read(PIECE_BYTES):
+            pass
+        name, found = str(path.absolute()), (raw.digest.hexdigest(), raw.state)
+        if seen.files.setdefault(name, found)[0] != found[0]:
+            seen.files[name] = ("changed while it was read", raw.state)
+
+
+def note_folder(folder: Path) -> None:
+    """A folder is listed: what is made of it depends on which files are there."""
+    seen = _seen.get()
+    if seen is not None:
+        seen.folders[str(folder.absolute())] = _listing(folder)
 
 
 def folder() -> Path | None:
@@ -66,81 +121,108 @@ def cached(source: Source) -> Table:
     entry = where / f"{_key(source)}.json"
     table = _kept(entry)
     if table is None:
-        with _noting() as files:
+        seen = Seen()
+        token = _seen.set(seen)
+        try:
             table = source.read()
-        if sum(path.stat().st_size for path in files) >= LEAST_BYTES:
-            _keep(entry, files, table)
+        finally:
+            _seen.reset(token)
+        if sum(state[2] for _, state in seen.files.values()) >= LEAST_BYTES:
+            _keep(entry, seen, _asked(source), table)
     return table
 
 
 def _key(source: Source) -> str:
-    """What was asked for and the code that answers; the files' content is in the entry."""
+    """What was asked for, where, and the code that answers."""
+    where = [str(Path(each).absolute()) if each else "" for each in (source.data_dir, source.path)]
+    return _hash(f"{_asked(source)} {where}")
+
+
+def _asked(source: Source) -> str:
     given = {f.name: getattr(source, f.name) for f in dataclasses.fields(source) if f.name not in _NOT_IN_KEY}
-    where = (
-        str(Path(source.data_dir).resolve()) if source.data_dir else "",
-        source.path and str(Path(source.path).resolve()),
-    )
-    module = type(source).__module__
-    text = f"{module}.{type(source).__qualname__} {sorted(given.items())} {where} {_code(module)}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    cls = type(source)
+    return f"{cls.__module__}.{cls.__qualname__} {sorted(given.items())} {_code()}"
 
 
 @cache
-def _code(module: str) -> str:
-    """A hash of the loader's module and of what all loaders share."""
-    digest = hashlib.sha256()
-    own = sys.modules[module].__file__
-    for path in (*([Path(own)] if own else []), *sorted(Path(__file__).parent.glob("_*.py"))):
+def _code() -> str:
+    """A hash of all code that a table may depend on, and the versions of the libraries that parse."""
+    import pandas as pd
+    import pyarrow as pa
+
+    digest = hashlib.sha256(f"{np.__version__} {pd.__version__} {pa.__version__}".encode())
+    here, package = Path(__file__).resolve().parent, Path(hcsim.__file__).resolve().parent
+    for path in (*sorted(here.glob("*.py")), *sorted(package.glob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _listing(folder: Path) -> str:
+    return _hash("\n".join(sorted(os.listdir(folder))))
+
+
+def _state(file: int | str) -> list[int]:
+    """What the system says of a file, and when it was asked."""
+    stat = os.stat(file)
+    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, time.time_ns()]
+
+
+def _unchanged(before: list[int], now: list[int]) -> bool:
+    """Whether a file in the state ``now`` has the content that it had in the state ``before``, for certain."""
+    settled = before[-1] - max(before[3:5]) >= SETTLED_NS
+    return os.name == "posix" and settled and before[:-1] == now[:-1]
+
+
 def _kept(entry: Path) -> Table | None:
+    """The table of an entry, when all that it was read from is as it was."""
     from hcsim.traces._table import Dropped, Table
 
     try:
         known = json.loads(entry.read_text())
-        if not all(_same(each) for each in known["files"]):
+        again = False
+        if any(_listing(Path(each)) != listing for each, listing in known["folders"].items()):
             return None
+        for path, each in known["files"].items():
+            state = _state(path)
+            if not _unchanged(each[1], state):
+                with open(path, "rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != each[0]:
+                        return None
+                each[1], again = state, True
         import pandas as pd
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        data = pq.read_table(entry.with_suffix(".parquet"), memory_map=True)
-        frame = data.to_pandas()
+        data = pq.read_table(entry.with_name(known["table"]), memory_map=True)
+        if again:
+            _write(entry, known)
+        lists = {kind: pd.ArrowDtype(kind) for kind in data.schema.types if pa.types.is_list(kind)}
+        frame = data.to_pandas(split_blocks=True, ignore_metadata=True, types_mapper=lists.get)
         rows = np.arange(2, len(frame) + 2) if "row in file" not in frame else frame.pop("row in file").to_numpy()
-        assert isinstance(frame, pd.DataFrame)
         dropped = tuple(Dropped(**each) for each in known["dropped"])
         return Table(known["kind"], frame, known["source"], rows, dropped, tuple(known["notes"]))
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or not whole: it is read again
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or not whole: it is read again
         return None
 
 
-def _same(known: dict[str, Any]) -> bool:
-    path = Path(known["path"])
-    stat = path.stat()
-    if (stat.st_size, stat.st_mtime_ns) == (known["size"], known["mtime_ns"]):
-        return True
-    return bool(stat.st_size == known["size"] and _sha256(path) == known["sha256"])
+def _keep(entry: Path, seen: Seen, asked: str, table: Table) -> None:
+    """Write the table and then its entry, and remove the table that the entry named before. A folder that cannot be
+    written is no reason to stop."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _keep(entry: Path, files: list[Path], table: Table) -> None:
-    """Write the table and then its entry, each under a temporary name first. A folder that cannot be written is no
-    reason to stop."""
-    known = [
-        {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": _sha256(path)}
-        for path in dict.fromkeys(files)
-        for stat in [path.stat()]
-    ]
     frame = table.frame
     if not np.array_equal(table.rows, np.arange(2, len(frame) + 2)):
         frame = frame.assign(**{"row in file": table.rows})
-    text = {
-        "files": known,
+    content = [sha for sha, _ in seen.files.values()] + list(seen.folders.values())
+    known: dict[str, Any] = {
+        "files": seen.files,
+        "folders": seen.folders,
+        "table": f"{_hash(f'{asked} {content}')}.parquet",
         "kind": table.kind,
         "source": table.source,
         "dropped": [dataclasses.asdict(each) for each in table.dropped],
@@ -149,9 +231,28 @@ def _keep(entry: Path, files: list[Path], table: Table) -> None:
     partial = entry.with_name(f"{entry.stem}.{os.getpid()}.partial")
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(partial, index=False, compression=None)
-        os.replace(partial, entry.with_suffix(".parquet"))
-        partial.write_text(json.dumps(text))
-        os.replace(partial, entry)
-    except OSError:
-        partial.unlink(missing_ok=True)
+        data = pa.Table.from_pandas(frame, preserve_index=False)
+        text = [field.name for field in data.schema if not pa.types.is_primitive(field.type)]
+        pq.write_table(data, partial, compression="none", use_dictionary=text, write_statistics=False)
+        os.replace(partial, entry.with_name(known["table"]))
+        before = _named(entry)
+        _write(entry, known)
+        if before and before != known["table"]:
+            entry.with_name(before).unlink(missing_ok=True)
+    except (OSError, pa.ArrowException):
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _named(entry: Path) -> str:
+    """The table that an entry names; empty where there is no entry, or none that can be read."""
+    try:
+        return str(json.loads(entry.read_text())["table"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _write(entry: Path, known: dict[str, Any]) -> None:
+    partial = entry.with_name(f"{entry.stem}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(known))
+    os.replace(partial, entry)

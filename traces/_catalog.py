@@ -5,21 +5,28 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import json
+import typing
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hcsim.model import InputError, nearest
 from hcsim.parts import checked as parts_checked
+from hcsim.traces._bytes import Lines, holding, opened, read_bytes
 from hcsim.traces._files import Defective
-from hcsim.traces._table import JobSource, Source
+from hcsim.traces._table import JobSource, Source, Unsaid
+
+#: So much of a table is looked at to find out what it is.
+HEAD_BYTES = 1 << 18
 
 
 @cache
-def available() -> dict[str, str]:
+def available() -> Mapping[str, str]:
     """Name -> first line of the docstring, for every source in this folder."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
         found[path.stem] = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
     return found
@@ -53,43 +60,120 @@ def make(name: str, parameters: Mapping[str, Any]) -> Source:
         raise InputError(
             f"no trace '{name}': known there: {', '.join(each.__name__ for each in classes(module)) or '-'}"
         )
-    target = f"{found[0].__module__}.{found[0].__qualname__}"
-    parts_checked({"_target_": target, **parameters}, "trace")
-    return found[0](**parameters)
+    return _made(found[0], parameters)
 
 
-def readers(path: Path) -> Iterator[tuple[str, Source]]:
-    """Every source that can be given a file, set to this one."""
-    for name in available():
-        for cls in classes(name):
-            if "path" in {f.name for f in dataclasses.fields(cls)}:
-                label = name if cls is classes(name)[0] else f"{name}:{cls.__name__}"
-                yield label, cls(path=str(path))
+def _made(cls: type[Source], parameters: Mapping[str, Any]) -> Source:
+    """A source with parameters, held against its own; a number where it wants text is text."""
+    hints = typing.get_type_hints(cls)
+    given = {key: str(value) if hints.get(key) is str else value for key, value in parameters.items()}
+    parts_checked({"_target_": f"{cls.__module__}.{cls.__qualname__}", **given}, "trace")
+    return cls(**given)
 
 
-def recognised(path: Path) -> tuple[str, Source]:
-    """The source whose format a file has: one that reads it whole, else the one that finds the fewest defects.
+def readers(path: Path, parameters: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
+    """Every source that can be given a file and has these parameters, set to this one.
 
     Raises:
-        InputError: no source reads it; the message says why the nearest does not.
+        InputError: none has them, or none takes their values.
     """
-    best: tuple[tuple[bool, int], str, Source] | None = None
-    for name, source in readers(path):
+    fields = {f.name for name in available() for cls in classes(name) for f in dataclasses.fields(cls)}
+    for key in parameters:
+        if key not in fields:
+            raise InputError(f"no source has a parameter '{key}'; {nearest(key, sorted(fields))}")
+    wrong = InputError(f"no source has the parameters {', '.join(parameters)}, all of them")
+    found = False
+    for name in available():
+        for cls in classes(name):
+            try:
+                source = _made(cls, {**parameters, "path": str(path)})
+            except InputError as refused:
+                wrong = refused if set(parameters) <= {f.name for f in dataclasses.fields(cls)} else wrong
+                continue
+            yield name if cls is classes(name)[0] else f"{name}:{cls.__name__}", source
+            found = True
+    if not found:
+        raise wrong
+
+
+def recognised(path: Path, parameters: Mapping[str, Any] | None = None) -> tuple[str, Source]:
+    """The source whose format a file or folder has. It is found on the first lines of a table: one that reads them
+    without a defect (that it is called after, if there are several), else the one that finds the fewest.
+
+    Raises:
+        Unsaid: the only sources that fit need a parameter.
+        InputError: no source reads it, or it cannot be read at all.
+    """
+    fits: list[tuple[tuple[int, int, bool], str, Source]] = []
+    unsaid: list[tuple[str, Unsaid]] = []
+    data = None if path.is_dir() else _head(path)
+    with nullcontext() if data is None else holding(path, data):
+        for name, source in readers(path, parameters or {}):
+            missing: Unsaid | None = None
+            try:
+                while True:
+                    try:
+                        source.read()
+                        rank = (0, 0)
+                        break
+                    except Unsaid as error:  # whether the rest fits shows once it is said
+                        missing = missing or error
+                        source = dataclasses.replace(source, **{error.name: error.example})
+            except Defective as error:
+                crooked = any(defect.column == "the row" for defect in error.defects)
+                if crooked and error.defects[0].row == 1:
+                    continue  # rows of something else
+                rank = (1 + crooked, error.count)
+            except InputError:
+                continue
+            if missing is not None:
+                unsaid += [(name, missing)] if rank == (0, 0) else []
+            else:
+                fits.append(((*rank, name.partition(":")[0] not in path.absolute().as_posix()), name, source))
+    fits.sort(key=lambda each: each[0])
+    good = [(name, source) for rank, name, source in fits if rank[:2] == (0, 0)]
+    for name, source in good[:-1]:
         try:
             source.read()
-        except Defective as error:
-            crooked = any(defect.column == "the row" for defect in error.defects)
-            if crooked and error.defects[0].row == 1:
-                continue  # rows of something else
-            if best is None or (crooked, error.count) < best[0]:
-                best = ((crooked, error.count), name, source)
         except InputError:
             continue
-        else:
-            return name, source
-    if best is None:
+        return name, source
+    if good:
+        return good[-1]
+    if unsaid:
+        raise InputError(f"{unsaid[0][1]}, to read it as {unsaid[0][0]}")
+    if not fits:
         raise InputError(f"{path}: no source reads it; name one with --as, or see hcsim traces list")
-    return best[1], best[2]
+    return fits[0][1:]
+
+
+def _head(path: Path) -> bytes | None:
+    """The first lines of a table, or a whole document; None for a table whose first two lines are longer than that."""
+    with opened(path) as file:
+        head: bytes = file.read(HEAD_BYTES)
+    if not head.strip():
+        raise InputError(f"{path}: is empty")
+    if len(head) < HEAD_BYTES:
+        return head
+    end = max(head.rfind(b"\n"), head.rfind(b"\r"))
+    if b"\0" in head[:512] or (head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"') and not _lines(head)):
+        return read_bytes(path)
+    if not head[:end].strip() or not head[:end].count(b"\n") + head[:end].count(b"\r"):
+        with opened(path) as file:  # a long row is none of a table if it is too long
+            lines = Lines(path, file)
+            lines.first()
+            lines.first()
+        return None
+    return head[: end + 1]
+
+
+def _lines(head: bytes) -> bool:
+    """Whether the first line is a whole JSON value."""
+    try:
+        json.loads(head.split(b"\n", 1)[0])
+    except (ValueError, RecursionError):
+        return False
+    return b"\n" in head
 
 
 def is_jobs(source: object) -> bool:

@@ -34,6 +34,7 @@ LFS_URL = "https://media.githubusercontent.com/media"
 DERIVED = "prices/gcp_pricing_yml/derived_gpu_prices_monthly.csv.gz"
 #: What can be asked for but not downloaded, and why.
 NOT_PUBLISHED = {
+    "listed": "its jobs are written in the configuration, there is no file to fetch",
     "twin": "its jobs are drawn, there is no file to fetch",
     "fitted": "its tables ship with the project, there is no file to fetch",
     "fitted_requests": "its tables ship with the project, there is no file to fetch",

@@ -1,54 +1,30 @@
-"""Files as they are published, to columns: plain, gzip, xz or zstd; every defect named by file, row and column."""
+"""Files as they are published, to columns; every defect named by file, row and column."""
 
 from __future__ import annotations
 
-import gzip
+import csv
 import io
 import json
-import lzma
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._cache import note
+from hcsim.traces._bytes import LONGEST_ROW_BYTES, Lines, opened, read_bytes
+from hcsim.traces._cache import PIECE_BYTES, note_folder
+from hcsim.traces._defects import MOST_DEFECTS, Defect, Defective, defects, left_open, shown, why
 
-#: A row longer than this is not a row of any table that we know.
-LONGEST_ROW_BYTES = 64 << 20
-#: Defects that an exception keeps; all are counted.
-MOST_DEFECTS = 1000
-
-
-@dataclass(frozen=True)
-class Defect:
-    """One thing that is wrong with a file. ``row`` counts lines from 1, the header included; 0: the file as a whole."""
-
-    row: int
-    column: str
-    given: str
-    expected: str
-
-    def __str__(self) -> str:
-        if not self.row:
-            return f"{self.column} is {self.given}, expected {self.expected}"
-        return f"row {self.row}: {self.column} is {self.given}, expected {self.expected}"
-
-
-class Defective(InputError):
-    """A file with defects: the message shows the first, ``defects`` holds up to :data:`MOST_DEFECTS` of ``count``."""
-
-    def __init__(self, path: Path | str, defects: Sequence[Defect], count: int | None = None) -> None:
-        self.defects = tuple(defects[:MOST_DEFECTS])
-        self.count = len(defects) if count is None else count
-        more = f" ({self.count - 1:,} more defects)" if self.count > 1 else ""
-        super().__init__(f"{path}: {defects[0]}{more}")
+__all__ = (
+    "MOST_DEFECTS", "Defect", "Defective", "header", "listed", "locate", "read_bytes", "read_csv", "read_json",
+    "read_json_lines", "read_parquet", "seconds", "stem", "why",
+)  # fmt: skip
 
 
 def locate(name: str, data_dir: str, path: str, default: str) -> Path:
@@ -75,77 +51,169 @@ def stem(path: Path | str) -> str:
     return Path(path).name.partition(".")[0]
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes, decompressed when its first bytes say gzip, xz or zstd, whatever its name.
-
-    Raises:
-        InputError: it cannot be read, is empty, or is cut short.
-    """
-    note(path)
-    try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        elif raw[:6] == b"\xfd7zXZ\x00":
-            raw = lzma.decompress(raw)
-        elif raw[:4] == b"\x28\xb5\x2f\xfd":
-            raw = pa.CompressedInputStream(pa.BufferReader(raw), "zstd").read()
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"{path}: cannot be read ({why(error)})") from None
-    if not raw[:256].strip() and not raw.strip():
-        raise InputError(f"{path}: is empty")
-    return raw
-
-
-def why(error: Exception) -> str:
-    """The reason of an error in a few words."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).strip().splitlines()[0][:160]
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder whose names match, sorted; that there are no others becomes part of what was read."""
+    note_folder(folder)
+    return sorted(folder.glob(pattern))
 
 
 def read_csv(
     path: Path,
-    columns: Mapping[str, pa.DataType],
+    columns: Mapping[str, pa.DataType | None],
     *,
     delimiter: str = ",",
     names: Sequence[str] | None = None,
     optional: Sequence[str] = (),
     nullable: Sequence[str] = (),
     raw: bytes | None = None,
+    through: Callable[[Any], Squeezed] | None = None,
 ) -> pa.Table:
     """Columns of a delimited table, typed. Row k of the result is line k + 2 of the file (k + 1 without a header).
 
+    A row is a line: an empty line is a defect (but at the end of the file), and so is a quote that is not closed on
+    its line, so that none goes missing.
+
     Args:
-        columns: what to read and as what (floats, integers, strings, timestamps); others are left.
+        columns: what to read and as what (floats, integers, strings, times), None for what must be there but is not
+            read; other columns are left.
         names: the columns' names where the file has no header.
         optional: columns that may be missing; they are then missing from the result.
         nullable: columns whose cells may be empty (null).
         raw: the bytes, when they have been read already.
+        through: what the file passes through first; it then numbers the rows.
 
     Raises:
-        Defective: rows of another width, cells that are not what they should be, empty cells; all are listed.
+        Defective: rows of another width, cells that are not what they should be, empty cells, lines that are no text;
+            all are listed.
         InputError: the file cannot be read, or lacks a column.
     """
-    data = read_bytes(path) if raw is None else raw
-    data = data[3:] if data[:3] == b"\xef\xbb\xbf" else data
-    first = 1 if names else 2
-    parse = pacsv.ParseOptions(delimiter=delimiter)
-    read = pacsv.ReadOptions(column_names=names, block_size=_block(path, data))
-    try:
-        header = _header(path, data, delimiter) if names is None else list(names)
-        wanted = _wanted(path, columns, header, optional)
-        convert = pacsv.ConvertOptions(
-            column_types=dict(wanted), include_columns=list(wanted), strings_can_be_null=True, null_values=[""]
-        )
-        table = pacsv.read_csv(io.BytesIO(data), read, parse, convert)
-    except pa.ArrowInvalid as error:
-        raise _found(path, data, wanted, delimiter, names, first, nullable, error) from None
-    empty = [name for name in wanted if name not in nullable and table.column(name).null_count]
-    if empty:
-        raise _empty(path, table, empty, first)
-    if not table.num_rows:
-        raise InputError(f"{path}: no rows below the header")
+    block = PIECE_BYTES
+    while True:
+        with _source(path, raw) as file, closing(Lines(path, through(file) if through else file)) as lines:
+            cells = list(names) if names else _header(path, lines.first(), delimiter)
+            wanted = _wanted(path, columns, cells, optional)
+            if not lines.ready():
+                raise InputError(f"{path}: no rows{'' if names else ' below the header'}")
+            read = pacsv.ReadOptions(column_names=cells, block_size=block)
+            convert = pacsv.ConvertOptions(
+                column_types=wanted, include_columns=list(wanted), strings_can_be_null=True, null_values=[""]
+            )
+            try:
+                table, error = pacsv.read_csv(lines, read, pacsv.ParseOptions(delimiter=delimiter), convert), None
+            except pa.ArrowInvalid as problem:
+                table, error = None, problem
+        if block > PIECE_BYTES or "straddl" not in str(error):
+            break
+        block = 2 * LONGEST_ROW_BYTES
+    if not lines.lines and not lines.nul:
+        raise InputError(f"{path}: no rows{'' if names else ' below the header'}")
+    empty = [] if table is None else [name for name in wanted if name not in nullable and table[name].null_count]
+    odd = lines.nul or (b'"' in lines.last and left_open(lines.last, delimiter))  # the end of the file closes a quote
+    if table is None or empty or odd or table.num_rows != lines.lines:
+        with _source(path, raw) as file:
+            squeezed = through(file) if through else None
+            lines = Lines(path, squeezed or file)
+            if not names:
+                lines.first()
+            below = lines.rest()
+            numbers = squeezed.numbers() if squeezed else 1 if names else 2
+        found, count = defects(below, cells, wanted, delimiter, nullable, numbers)
+        if found:
+            raise Defective(path, found, count)
+        raise InputError(f"{path}: not a table of {len(cells)} columns ({why(error) if error else 'rows are lost'})")
     return table
+
+
+def header(path: Path, delimiter: str = ",") -> list[str]:
+    """The names in a table's first line.
+
+    Raises:
+        InputError: the file cannot be read, or its first line is no text.
+    """
+    with opened(path) as file:
+        return _header(path, Lines(path, file).first(), delimiter)
+
+
+class Squeezed:
+    """A file of columns between any number of blanks on its way to a parser: one blank stays, lines that are empty or
+    begin with ``comment`` go."""
+
+    def __init__(self, file: Any, comment: str = ";") -> None:
+        self._file, self._comment = file, ord(comment)
+        self._kept, self._ready = b"", b""  # part of a line; what is still to be given
+        self._seen, self._numbers = 0, [np.zeros(0, np.int64)]
+
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """The number in the file of each line that stayed."""
+        return np.concatenate(self._numbers)
+
+    def read(self, size: int) -> bytes:
+        """At most so many of the next bytes; none at the end."""
+        while not self._ready:
+            piece = self._file.read(size)
+            text = self._kept + piece
+            end = (text.rfind(b"\n") + 1 or text.rfind(b"\r", 0, -1) + 1) if piece else len(text)
+            self._kept = text[end:]
+            if len(self._kept) > LONGEST_ROW_BYTES:
+                self._ready, self._kept = self._kept, b""  # whoever reads it says so
+            elif end:
+                self._ready = self._squeezed(text[:end])
+            elif not piece:
+                return b""
+        given, self._ready = self._ready[:size], self._ready[size:]
+        return given
+
+    def _squeezed(self, text: bytes) -> bytes:
+        """Whole lines, squeezed."""
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        text = text.replace(b"\t", b" ") if b"\t" in text else text
+        text = text if text.endswith(b"\n") else text.rstrip(b" ") + b"\n"
+        text = text if self._seen else text.removeprefix(b"\xef\xbb\xbf")
+        cells = np.frombuffer(text, np.uint8)
+        blank, end = cells == 32, cells == 10
+        again = blank.copy()
+        again[1:] &= blank[:-1] | end[:-1]
+        if again.any():
+            text = cells[~again].tobytes()
+        if b" \n" in text:
+            text = text.replace(b" \n", b"\n")
+        cells = np.frombuffer(text, np.uint8)
+        ends = np.flatnonzero(cells == 10)
+        begins = np.concatenate([[0], ends[:-1] + 1])
+        stays = (cells[begins] != 10) & (cells[begins] != self._comment)
+        self._numbers.append(self._seen + 1 + np.flatnonzero(stays))
+        self._seen += len(ends)
+        return text if stays.all() else cells[np.repeat(stays, ends + 1 - begins)].tobytes()
+
+
+def _source(path: Path, raw: bytes | None) -> AbstractContextManager[Any]:
+    return opened(path) if raw is None else nullcontext(io.BytesIO(raw))
+
+
+def _header(path: Path, line: bytes, delimiter: str) -> list[str]:
+    """The names in a header line."""
+    if not line.strip():
+        raise InputError(f"{path}: row 1 is empty, expected a header")
+    try:
+        names = next(csv.reader([line.decode()], delimiter=delimiter), [])
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: row 1 is not UTF-8 text, expected a header") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: row 1 is no header ({why(error)})") from None
+    return names
+
+
+def _wanted(
+    path: Path, columns: Mapping[str, pa.DataType | None], known: list[str], optional: Sequence[str]
+) -> dict[str, pa.DataType]:
+    missing = [name for name in columns if name not in known and name not in optional]
+    if missing:
+        raise InputError(f"{path}: row 1: column '{missing[0]}' is missing; {nearest(missing[0], known)}")
+    twice = [name for name in columns if known.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: row 1: column '{twice[0]}' is there twice")
+    return {name: kind for name, kind in columns.items() if name in known and kind is not None}
 
 
 def read_parquet(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
@@ -156,14 +224,16 @@ def read_parquet(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
     """
     import pyarrow.parquet as pq
 
-    note(path)
+    data = read_bytes(path)
     try:
-        table = pq.read_table(path)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        missing = [name for name in columns if name not in file.schema_arrow.names]
+        if missing:
+            known = nearest(missing[0], file.schema_arrow.names)
+            raise InputError(f"{path}: column '{missing[0]}' is missing; {known}")
+        table = file.read(list(columns))
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a Parquet table ({why(error)})") from None
-    for name in columns:
-        if name not in table.column_names:
-            raise InputError(f"{path}: column '{name}' is missing; {nearest(name, table.column_names)}")
     try:
         return table.select(list(columns)).cast(pa.schema(list(columns.items())), safe=False)
     except pa.ArrowException as error:
@@ -185,11 +255,11 @@ def seconds(path: Path, column: Any, rows: Any) -> Any:
     when = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
     bad = np.flatnonzero(when.isna().to_numpy())
     if len(bad):
-        shown = [
-            Defect(int(rows[i]), str(column.name), _shown(str(column.iloc[i]).encode()), "a time")
+        found = [
+            Defect(int(rows[i]), str(column.name), shown(str(column.iloc[i]).encode("utf-8", "replace")), "a time")
             for i in bad[:MOST_DEFECTS]
         ]
-        raise Defective(path, shown, len(bad))
+        raise Defective(path, found, len(bad))
     return when.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64) / 1e3
 
 
@@ -201,9 +271,19 @@ def read_json(path: Path) -> Any:
     """
     data = read_bytes(path)
     try:
-        return json.loads(data)
+        known = json.loads(data, parse_int=_integer)
+        if b"\\u" in data:
+            json.dumps(known, ensure_ascii=False).encode()  # half of a character is no text
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({why(error)})") from None
+    return known
+
+
+def _integer(text: str) -> int:
+    """A whole number of JSON; ValueError for one that no column holds."""
+    if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**63:
+        raise ValueError(f"a whole number of {len(text)} digits")
+    return value
 
 
 def read_json_lines(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
@@ -214,162 +294,50 @@ def read_json_lines(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
     """
     import pyarrow.json as pajson
 
-    data = read_bytes(path)
     schema = pa.schema(list(columns.items()))
-    try:
-        options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-        table = pajson.read_json(io.BytesIO(data), pajson.ReadOptions(block_size=_block(path, data)), options)
-    except pa.ArrowInvalid as error:
-        if not data.lstrip().startswith(b"{"):
-            raise InputError(f"{path}: row 1 is not a JSON object, expected one on each line") from None
-        raise _bad_line(path, data, columns) or InputError(f"{path}: not JSON lines ({why(error)})") from None
-    empty = [name for name in columns if table.column(name).null_count]
-    if empty:
-        raise _empty(path, table, empty, 1)
+    options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    for block in (PIECE_BYTES, 2 * LONGEST_ROW_BYTES):
+        # pyarrow 26 crashes where a block of lines begins with a null (apache/arrow#47409): none may begin so
+        with opened(path) as file, closing(Lines(path, file, begin=b"{")) as lines:
+            if not lines.ready():
+                raise InputError(f"{path}: is empty")
+            try:
+                table, error = pajson.read_json(lines, pajson.ReadOptions(block_size=block), options), None
+            except pa.ArrowInvalid as problem:
+                table, error = None, problem
+        if "straddl" not in str(error):
+            break
+    if not lines.lines and not lines.odd:
+        raise InputError(f"{path}: is empty")
+    if lines.odd or table is None or table.num_rows != lines.lines or any(_nulls(table[name]) for name in columns):
+        raise _bad_lines(path, schema) or InputError(
+            f"{path}: not JSON lines ({why(error) if error else 'rows are lost'})"
+        )
     return table
 
 
-def _bad_line(path: Path, data: bytes, columns: Mapping[str, pa.DataType]) -> Defective | None:
+def _nulls(column: pa.ChunkedArray) -> int:
+    """How many cells, or entries of cells that are lists, are null."""
+    inside = pc.list_flatten(column).null_count if pa.types.is_list(column.type) else 0
+    return int(column.null_count + inside)
+
+
+def _bad_lines(path: Path, schema: pa.Schema) -> InputError | None:
     """The lines that are not objects with these keys."""
-    bad = []
-    for number, line in enumerate(data.splitlines(), 1):
+    bad: list[Defect] = []
+    for number, line in enumerate(read_bytes(path, rows=True).rstrip(b"\r\n").splitlines(), 1):
+        if number == 1 and not line.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
+            return InputError(f"{path}: row 1 is {shown(line)}, expected a JSON object on each line")
         try:
             record = json.loads(line)
-            pa.Table.from_pylist([record], schema=pa.schema(list(columns.items())))
-        except (ValueError, RecursionError, TypeError, AttributeError, pa.ArrowException) as error:
-            bad.append(Defect(number, "the line", _shown(line), f"a JSON object ({why(error)})"))
+            if not line.removeprefix(b"\xef\xbb\xbf").startswith(b"{"):
+                raise ValueError("it does not begin with one")
+            if number == 1 and isinstance(record, dict) and not set(record) & set(schema.names):
+                missing = f"key '{schema.names[0]}' is missing; {nearest(schema.names[0], list(record))}"
+                return InputError(f"{path}: row 1: {missing}")
+            row = pa.Table.from_pylist([record], schema=schema)
+        except (ValueError, RecursionError, TypeError, AttributeError, OverflowError, pa.ArrowException) as error:
+            bad.append(Defect(number, "the line", shown(line), f"a JSON object ({why(error)})"))
+        else:
+            bad += [Defect(number, name, "empty", "a value") for name in schema.names if _nulls(row[name])]
     return Defective(path, bad) if bad else None
-
-
-def _block(path: Path, data: bytes) -> int:
-    """A block size that holds any row that may be one."""
-    longest = data.find(b"\n")
-    if len(data) > LONGEST_ROW_BYTES and (longest < 0 or longest > LONGEST_ROW_BYTES):
-        raise Defective(path, [Defect(1, "the line", f"longer than {LONGEST_ROW_BYTES >> 20} MiB", "a row of a table")])
-    return max(1 << 20, min(longest + 1, LONGEST_ROW_BYTES) * 2)
-
-
-def _header(path: Path, data: bytes, delimiter: str) -> list[str]:
-    begin = (
-        len(data) - len(data[:4096].lstrip(b"\r\n") + data[4096:]) if data[:1] in b"\r\n" else 0
-    )  # blank lines first
-    ends = [end for end in (data.find(b"\n", begin), data.find(b"\r", begin)) if end >= 0]
-    line = data[begin : min(ends, default=len(data))]
-    try:
-        text = line.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: row 1 is not UTF-8 text, expected a header") from None
-    import csv
-
-    try:
-        return next(csv.reader([text], delimiter=delimiter), [])
-    except csv.Error as error:
-        raise InputError(f"{path}: row 1 is no header ({why(error)})") from None
-
-
-def _wanted(
-    path: Path, columns: Mapping[str, pa.DataType], header: list[str], optional: Sequence[str]
-) -> dict[str, pa.DataType]:
-    missing = [name for name in columns if name not in header and name not in optional]
-    if missing:
-        raise InputError(f"{path}: row 1: column '{missing[0]}' is missing; {nearest(missing[0], header)}")
-    twice = [name for name in columns if header.count(name) > 1]
-    if twice:
-        raise InputError(f"{path}: row 1: column '{twice[0]}' is there twice")
-    return {name: kind for name, kind in columns.items() if name in header}
-
-
-def _found(
-    path: Path,
-    data: bytes,
-    wanted: Mapping[str, pa.DataType],
-    delimiter: str,
-    names: Sequence[str] | None,
-    first: int,
-    nullable: Sequence[str],
-    error: Exception,
-) -> InputError:
-    """All that is wrong with a table that could not be read as it should: it is read again as text, and looked at."""
-    bad: list[Defect] = []
-
-    def crooked(row: pacsv.InvalidRow) -> str:
-        number = row.number if row.number is not None else 0
-        given = f"{row.actual_columns} cells"
-        bad.append(Defect(number, "the row", given, f"{row.expected_columns} cells"))
-        return "skip"
-
-    try:
-        table = pacsv.read_csv(
-            io.BytesIO(data),
-            # as Latin-1, in which every byte is a character: what is no UTF-8 is looked for below
-            pacsv.ReadOptions(column_names=names, block_size=_block(path, data), use_threads=False, encoding="latin1"),
-            pacsv.ParseOptions(delimiter=delimiter, invalid_row_handler=crooked),
-            pacsv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.string()), include_columns=list(wanted), strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as again:
-        return InputError(f"{path}: not a table of {len(wanted)} columns ({why(again)})")
-    if bad:  # rows that follow a skipped one would be misnumbered: these first
-        return Defective(path, bad)
-    for name, kind in wanted.items():
-        bad += _unreadable(table.column(name), name, kind, first, name in nullable)
-    bad.sort(key=lambda defect: defect.row)
-    return Defective(path, bad) if bad else InputError(f"{path}: {why(error)}")
-
-
-def _unreadable(column: pa.ChunkedArray, name: str, kind: pa.DataType, first: int, nullable: bool) -> list[Defect]:
-    cells = column.combine_chunks()
-    expected = _EXPECTED.get(kind.id, str(kind)) if not pa.types.is_timestamp(kind) else "a time, YYYY-MM-DD HH:MM:SS"
-    out = []
-    for i in _suspects(cells, kind):
-        cell = cells[i].as_py().encode("latin1")
-        if cell == b"" and nullable:
-            continue
-        try:
-            text = cell.decode()
-            if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-                continue
-            pc.cast(pa.array([text]), kind)
-        except (UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            out.append(Defect(first + i, name, _shown(cell), expected))
-    return out
-
-
-def _suspects(cells: Any, kind: pa.DataType) -> list[int]:
-    """Rows of the distinct cells that do not convert, found without a Python object per row."""
-    encoded = pc.dictionary_encode(cells)
-    wrong = []
-    for k, cell in enumerate(encoded.dictionary.to_pylist()):
-        try:
-            text = cell.encode("latin1").decode()
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-                pc.cast(pa.array([text]), kind)
-        except (UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            wrong.append(k)
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    rows: list[int] = np.flatnonzero(np.isin(codes, wrong)).tolist()
-    return rows
-
-
-_EXPECTED = {
-    pa.float64().id: "a number",
-    pa.int64().id: "a whole number",
-    pa.int32().id: "a whole number",
-    pa.string().id: "UTF-8 text",
-}
-
-
-def _shown(cell: bytes) -> str:
-    text = cell.decode("utf-8", "backslashreplace")
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return f"'{text if len(text) <= 40 else text[:37] + '...'}'"
-
-
-def _empty(path: Path, table: pa.Table, names: Sequence[str], first: int) -> Defective:
-    bad, count = [], 0
-    for name in names:
-        rows = np.flatnonzero(table.column(name).is_null().to_numpy(zero_copy_only=False))
-        count += len(rows)
-        bad += [Defect(first + int(i), name, "empty", "a value") for i in rows[:MOST_DEFECTS]]
-    return Defective(path, sorted(bad, key=lambda defect: defect.row), count)

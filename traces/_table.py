@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -79,16 +79,27 @@ def checked(
     import pandas as pd
     from pandera.errors import SchemaErrors
 
-    frame = pd.DataFrame({name: column for name, column in columns.items() if column is not None})
+    frame = pd.DataFrame({name: column for name, column in columns.items() if column is not None}, copy=False)
+    line = np.arange(2, len(frame) + 2) if rows is None else rows
     for name, column in schema(kind).columns.items():
         if name in frame and str(column.dtype) in ("float64", "int64") and str(frame[name].dtype) != str(column.dtype):
+            if str(column.dtype) == "int64":
+                _whole(frame, name, source, line)
             frame[name] = frame[name].astype(str(column.dtype))
-    line = np.arange(2, len(frame) + 2) if rows is None else rows
     try:
-        schema(kind).validate(frame, lazy=True)
+        schema(kind).validate(frame, lazy=True, inplace=True)  # nothing is coerced, so nothing is copied
     except SchemaErrors as error:
         raise _defective(error.failure_cases, frame, source, line) from None
     return Table(kind, frame, source, line, dropped, notes)
+
+
+def _whole(frame: pd.DataFrame, name: str, source: str, line: npt.NDArray[np.int64]) -> None:
+    """Refuse what an integer does not hold."""
+    given = frame[name].to_numpy(dtype=np.float64)
+    bad = np.flatnonzero(~(np.abs(given) < 2**53) | (given != np.floor(given)))
+    if len(bad):
+        found = [Defect(int(line[i]), name, f"{given[i]:g}", "a whole number") for i in bad[:MOST_DEFECTS]]
+        raise Defective(source, found, len(bad))
 
 
 def _defective(cases: pd.DataFrame, frame: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) -> Defective:
@@ -105,6 +116,34 @@ def _defective(cases: pd.DataFrame, frame: pd.DataFrame, source: str, line: npt.
     return Defective(source, bad[:MOST_DEFECTS], len(bad))
 
 
+def by_value(column: Any, name: Callable[[Any], Any], kind: Any = None) -> Any:
+    """A column of pyarrow, each distinct value replaced by what ``name`` makes of it; a pandas series.
+
+    Args:
+        kind: pyarrow's type of the result (default: text).
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    encoded = pc.dictionary_encode(column, null_encoding="encode")
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    values = pa.array([name(value) for value in encoded.dictionary.to_pylist()], kind or pa.string())
+    return values.take(encoded.indices).to_pandas()
+
+
+def written(column: pd.Series, form: str) -> pd.Series:
+    """Numbers in words, text even where there are none."""
+    words: pd.Series = column.map(form.format).astype("str")
+    return words
+
+
+def kept(table: Any, keep: npt.NDArray[np.bool_]) -> Any:
+    """The rows of a table of pyarrow that a mask keeps."""
+    import pyarrow as pa
+
+    return table if keep.all() else table.filter(pa.array(keep))
+
+
 def left_out(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], reason: str) -> tuple[Dropped, ...]:
     """What a mask leaves out, as an entry for ``Table.dropped`` (none when it keeps all)."""
     gone = np.flatnonzero(~keep)
@@ -114,11 +153,10 @@ def left_out(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], reason: s
 class Unsaid(InputError):
     """A parameter that neither the caller nor a file given by ``path`` says; ``example`` is a value it may have."""
 
-    def __init__(self, path: str, name: str, example: Any) -> None:
+    def __init__(self, path: str, name: str, example: Any, hint: str) -> None:
         self.name, self.example = name, example
-        super().__init__(
-            f"{path}: trace.{name} is not given and the file does not say it, expected a value as {name}={example}"
-        )
+        expected = f"expected {name}={hint or f'..., as {name}={example}'}"
+        super().__init__(f"{path}: trace.{name} is not given, and the file does not say it; {expected}")
 
 
 @dataclass(frozen=True)
@@ -135,6 +173,10 @@ class Source:
     data_dir: str = ""
     path: str = ""
 
+    def __init_subclass__(cls) -> None:
+        if "read" in vars(cls):  # what comes of infinities and overflows is not finite, and the schema says so
+            cls.read = np.errstate(over="ignore", invalid="ignore")(cls.read)  # type: ignore[method-assign]
+
     def read(self) -> Table:
         """The source's rows as columns of its kind.
 
@@ -147,7 +189,7 @@ class Source:
         """What :meth:`read` gives, kept as Parquet for the next time (see :mod:`hcsim.traces._cache`)."""
         return cached(self)
 
-    def said(self, name: str, default: Any, found: Any = None, among: Collection[Any] = ()) -> Any:
+    def said(self, name: str, default: Any, found: Any = None, among: Collection[Any] = (), hint: str = "") -> Any:
         """What a parameter is that the rows themselves do not tell, so that no file is taken for another.
 
         It is as given; of the file in the data folder, ``default``; of a file given by ``path``, what its name or
@@ -156,6 +198,7 @@ class Source:
         Args:
             found: what the file says (None or empty: nothing).
             among: what it may be of files in the data folder; of one's own files it may be anything.
+            hint: what it may be, and why that matters, for the error.
 
         Raises:
             Unsaid: nothing says it.
@@ -164,11 +207,11 @@ class Source:
         given = getattr(self, name)
         if not given and self.path:
             if not found:
-                raise Unsaid(self.path, name, default)
+                raise Unsaid(self.path, name, default, hint)
             return found
         value = given or default
         if not self.path and among and value not in among:
-            known = nearest(str(value), [str(each) for each in among])
+            known = nearest(value, list(among)) if isinstance(value, str) else f"known: {', '.join(map(str, among))}"
             raise InputError(f"trace.{name}: no {name} '{value}'; {known}")
         return value
 
@@ -208,19 +251,34 @@ class JobSource(Source):
         Raises:
             Defective, InputError: as :meth:`read`.
         """
-        return changed(to_jobs(self.table(), self.attributes, seed, self.limit), self.steps, seed)
+        return changed(to_jobs(self.table(), self.attributes, seed), self.steps, seed)
+
+    def table(self) -> Table:
+        """What :meth:`read` gives of the first ``limit`` jobs."""
+        table = super().table()
+        if self.limit < 0:
+            raise InputError(f"trace.limit is {self.limit}, expected 0 (all) or more")
+        if not 0 < self.limit < len(table):
+            return table
+        first = np.sort(_submitted(table)[: self.limit])
+        return replace(table, frame=table.frame.iloc[first].reset_index(drop=True), rows=table.rows[first])
 
 
-def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> Jobs:
+def _submitted(table: Table) -> npt.NDArray[np.int64]:
+    """The rows in the order of their submission."""
+    return np.lexsort((table.frame["id"].to_numpy(), table.frame["arrival_s"].to_numpy()))
+
+
+def to_jobs(table: Table, attributes: Attributes, seed: int) -> Jobs:
     """Jobs of a table, sorted by submission; what the table does not say is drawn. Text becomes codes."""
     frame = table.frame
-    order = np.lexsort((frame["id"].to_numpy(), frame["arrival_s"].to_numpy()))[: limit or None]
+    order = _submitted(table)
 
     def column(name: str) -> npt.NDArray[Any]:
         return frame[name].to_numpy()[order]
 
     arrival_s, duration_s, gpus = column("arrival_s"), column("duration_s"), column("gpus")
-    given = attributes.columns(seed, arrival_s, duration_s, gpus)
+    given = attributes.columns(seed, np.arange(len(gpus)), arrival_s, duration_s, gpus)
     for name in ("gpu_milli", "cpus", "ram_bytes", "gpu_memory_bytes"):
         if name in frame:
             given[name] = column(name)
@@ -228,13 +286,13 @@ def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> 
         given["deadline_s"] = np.where(np.isnan(column("deadline_s")), np.inf, column("deadline_s"))
     if "user_estimate_s" in frame:
         given["user_estimate_s"] = column("user_estimate_s")
-    for name, key in (("tenant", "tenants"), ("gpu_type", "gpu_types")):
+    for name, key in (("tenant", "tenants"), ("gpu_type", "gpu_types"), ("model", "models")):
         if name in frame:
             names, codes = np.unique(column(name).astype(str), return_inverse=True)
-            if name == "gpu_type" and len(names) and names[0] == "":
-                names, codes = names[1:], codes - 1  # no type asked for: any
+            if name != "tenant" and len(names) and names[0] == "":
+                names, codes = names[1:], codes - 1  # no type asked for: any; no model known
             given |= {name: codes.astype(np.int32), key: tuple(names.tolist())}
-    return Jobs.build(
+    jobs = Jobs.build(
         source=table.source,
         rows=table.rows[order],
         id=column("id"),
@@ -243,3 +301,4 @@ def to_jobs(table: Table, attributes: Attributes, seed: int, limit: int = 0) -> 
         gpus=gpus,
         **given,
     )
+    return replace(jobs, left_out=f"{table.source}: {table.told}" if table.told else "")

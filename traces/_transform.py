@@ -1,23 +1,27 @@
 """Changes to a trace, one after the other, as ``trace.steps`` of a configuration::
 
-    trace.steps=[{window:{start_s:0,end_s:864000}},{load:{gpus:440,target:0.9}},{thin:{keep:0.5}}]
+    trace.steps=[{window:{start_s:0,end_s:864000}},{load:{target:0.9}},{thin:{keep:0.5}}]
 
 Each is a function of the jobs and the seed; they stand in the run's configuration, so that a result can be traced back.
+What is drawn is drawn by the job's id.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, nan
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from hcsim.model import JOB_COLUMNS, InputError, Jobs, nearest
+from hcsim.model import JOB_COLUMNS, MOST_S, NAME_TABLES, InputError, Jobs, nearest
+from hcsim.parts import checked, quoted
 from hcsim.rng import stream, uniforms
-from hcsim.traces._attributes import Attributes
+from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
 
 
 class Step(Protocol):
@@ -36,6 +40,8 @@ class Window:
     end_s: float = inf
 
     def __call__(self, jobs: Jobs, seed: int) -> Jobs:
+        if not 0 <= self.start_s < self.end_s:
+            raise InputError(f"trace.steps.window: {self.start_s:g} to {self.end_s:g} s, expected 0 <= start_s < end_s")
         kept = jobs.take((jobs.arrival_s >= self.start_s) & (jobs.arrival_s < self.end_s))
         if not len(kept):
             raise InputError(
@@ -51,6 +57,8 @@ class Shift:
     by_s: float = 0.0
 
     def __call__(self, jobs: Jobs, seed: int) -> Jobs:
+        if not abs(self.by_s) <= MOST_S:
+            raise InputError(f"trace.steps.shift: by_s is {self.by_s:g}, expected a number up to {MOST_S:g}")
         arrival_s = jobs.arrival_s + self.by_s
         if len(arrival_s) and arrival_s[0] < 0:
             raise InputError(f"trace.steps.shift: by_s is {self.by_s:g}, which moves job {jobs.id[0]} before 0")
@@ -62,6 +70,11 @@ class Load:
     """Submissions drawn together or apart so that sum(duration × GPUs) / (span × ``gpus``) is ``target``.
 
     The span is from the first submission to the last. Run times stay, and deadlines their distance from submission.
+
+    Args:
+        gpus: whose load; a configuration may leave it out, and means the GPUs of its fleet that are always there (owned
+            and reserved), or all of a fleet that has none of these.
+        target: the load, 1 when all of them would be busy all the time.
     """
 
     gpus: int = 0
@@ -88,66 +101,109 @@ class Thin:
     def __call__(self, jobs: Jobs, seed: int) -> Jobs:
         if not 0 < self.keep <= 1:
             raise InputError(f"trace.steps.thin: keep is {self.keep}, expected above 0 and at most 1")
-        return jobs.take(uniforms(seed, stream("thin"), jobs.id) < self.keep)
+        kept = jobs.take(uniforms(seed, stream("thin"), jobs.id) < self.keep)
+        if not len(kept):
+            raise InputError(f"trace.steps.thin: none of {len(jobs)} jobs of {jobs.source} stays at keep {self.keep:g}")
+        return kept
 
 
 @dataclass(frozen=True)
 class Merge:
-    """The jobs of another trace beside these. Its ids follow these; its tenants are told apart by ``prefix``."""
+    """The jobs of another trace beside these. Its ids follow these; its tenants are told apart by ``prefix``.
+
+    Args:
+        trace: the name of a source that can be replayed (``hcsim traces list jobs``), or a source.
+        parameters: of a source given by its name, as ``trace.KEY`` of a run.
+    """
 
     trace: Any = None
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     prefix: str = "other-"
 
     def __call__(self, jobs: Jobs, seed: int) -> Jobs:
         if not hasattr(self.trace, "jobs"):
-            raise InputError(f"trace.steps.merge: trace is {self.trace!r}, expected a source of jobs (_target_: ...)")
+            raise InputError(
+                f"trace.steps.merge: trace is {self.trace!r}, expected the name of a trace, or a source of jobs"
+            )
         other = self.trace.jobs(seed)
         columns = {key: np.concatenate([getattr(jobs, key), getattr(other, key)]) for key in JOB_COLUMNS}
         columns["id"] = np.concatenate([jobs.id, other.id + int(jobs.id.max(initial=-1)) + 1])
         tables: dict[str, Any] = {}
-        for key, table in (("gpu_type", "gpu_types"), ("residency", "residencies"), ("dataset_site", "dataset_sites")):
+        for key, table in NAME_TABLES.items():
             first, second = getattr(jobs, table), getattr(other, table)
+            if key == "tenant":
+                second = tuple(self.prefix + name for name in second)
             names = tuple(dict.fromkeys((*first, *second)))
             codes = np.array([names.index(name) for name in second] or [-1], np.int32)
             later = getattr(other, key)
             columns[key] = np.concatenate([getattr(jobs, key), np.where(later >= 0, codes[np.maximum(later, 0)], -1)])
             tables[table] = names
-        columns["tenant"] = np.concatenate([jobs.tenant, other.tenant + len(jobs.tenants)])
-        tenants = (*jobs.tenants, *(self.prefix + name for name in other.tenants))
-        return Jobs.build(source=f"{jobs.source} and {other.source}", tenants=tenants, **columns, **tables)
+        left_out = "; ".join(filter(None, (jobs.left_out, other.left_out)))
+        merged = Jobs.build(source=f"{jobs.source} and {other.source}", **columns, **tables)
+        return dataclasses.replace(merged, left_out=left_out)
+
+
+#: What :class:`Assign` draws -> the columns that come of it, and what they are of a job that it leaves out.
+_DRAWN: dict[str, dict[str, float]] = {
+    "residency_share": {"residency": -1},
+    "dataset_share": {"dataset_site": -1, "dataset_bytes": 0.0},
+    "deadline_share": {"deadline_s": inf},
+    "estimate_factor": {"user_estimate_s": nan},
+    "checkpoint_interval_s": {"checkpoint_interval_s": inf},
+    "checkpoint_bytes": {"checkpoint_bytes": 0.0},
+    "checkpoint_s": {"checkpoint_s": 0.0},
+    "restart_s": {"restart_s": 0.0},
+}
 
 
 @dataclass(frozen=True)
 class Assign:
-    """Residency, datasets, deadlines, estimates and checkpoints drawn anew (see ``Attributes``), and tenants if named.
+    """Attributes drawn anew for all jobs, each by its id. What is not named stays as it is.
 
     Args:
-        attributes: what to draw; a share of 0 leaves that attribute as it is.
+        attributes: those of ``trace.attributes`` (see :class:`Attributes`); what is named is drawn: a residency with
+            ``residency_share``, a dataset with ``dataset_share``, a deadline with ``deadline_share`` (0: no job has
+            one), an estimate with ``estimate_factor``, and each of the checkpoints' figures. Datasets of jobs that are
+            bound by a residency lie in ``residency_site``.
+        models: name -> weight.
         tenants: name -> weight.
     """
 
-    attributes: Attributes | Mapping[str, Any] = dataclasses.field(default_factory=Attributes)
+    attributes: Attributes | Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    models: Mapping[str, float] = dataclasses.field(default_factory=dict)
     tenants: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __call__(self, jobs: Jobs, seed: int) -> Jobs:
-        from hcsim.traces._attributes import NOTHING_ADDED, over
-
-        drawn = over(NOTHING_ADDED, self.attributes).columns(seed, jobs.arrival_s, jobs.duration_s, jobs.gpus)
-        changed: dict[str, Any] = {key: value for key, value in drawn.items() if isinstance(value, tuple)}
-        for key, value in drawn.items():
-            if key in JOB_COLUMNS:
-                changed[key] = np.asarray(value, JOB_COLUMNS[key][0])
-        if self.tenants:
-            weights = np.array(list(self.tenants.values()), np.float64)
-            if (weights < 0).any() or not weights.sum() > 0:
-                raise InputError(
-                    f"trace.steps.assign: tenants are {dict(self.tenants)}, expected weights >= 0, not all 0"
-                )
-            edges = np.cumsum(weights)[:-1] / weights.sum()
-            draw = uniforms(seed, stream("assign tenant"), jobs.id)
-            changed |= {"tenant": np.searchsorted(edges, draw, side="right").astype(np.int32)}
-            changed |= {"tenants": tuple(self.tenants)}
+        given = self.attributes
+        if isinstance(given, Attributes):
+            given = {key: value for key, value in vars(given).items() if value != getattr(NOTHING_ADDED, key)}
+        for key in given:
+            share = f"{key.partition('_')[0]}_share"
+            if share in _DRAWN and share not in given:
+                raise InputError(f"trace.steps.assign: {key} is given without {share}, expected both")
+        bound = None if "residency_share" in given else jobs.residency >= 0
+        attributes = over(NOTHING_ADDED, given)
+        drawn = attributes.columns(seed, jobs.id, jobs.arrival_s, jobs.duration_s, jobs.gpus, bound)
+        changed: dict[str, Any] = {}
+        for name in given:
+            for key, none in _DRAWN.get(name, {}).items():
+                changed[key] = np.asarray(drawn.get(key, np.full(len(jobs), none)), JOB_COLUMNS[key][0])
+                if key in NAME_TABLES:
+                    changed[NAME_TABLES[key]] = drawn.get(NAME_TABLES[key], ())
+        for key, weights in (("model", self.models), ("tenant", self.tenants)):
+            if weights:
+                draw = uniforms(seed, stream(f"assign {key}"), jobs.id)
+                changed |= {key: _drawn(f"{key}s", weights, draw), NAME_TABLES[key]: tuple(map(str, weights))}
         return dataclasses.replace(jobs, **changed)
+
+
+def _drawn(key: str, weights: Mapping[str, float], draw: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Codes of names drawn by their weights."""
+    weight = np.array(list(weights.values()), np.float64)
+    if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.sum() > 0:
+        raise InputError(f"trace.steps.assign: {key} are {dict(weights)}, expected finite weights >= 0, not all 0")
+    edges = np.cumsum(weight)[:-1] / weight.sum()
+    return np.searchsorted(edges, draw, side="right").astype(np.int32)
 
 
 STEPS: dict[str, type[Any]] = {
@@ -160,30 +216,43 @@ STEPS: dict[str, type[Any]] = {
 }
 
 
-def steps(given: Sequence[Any]) -> tuple[Any, ...]:
+def steps(given: Sequence[Any]) -> tuple[Step, ...]:
     """Steps from a configuration: each is a step already, or a mapping of one name to its parameters.
 
     Raises:
-        InputError: an unknown step or parameter.
+        InputError: an unknown step or parameter, a value of another type, or a merged trace that cannot be made.
     """
-    made = []
+    made: list[Step] = []
     for each in given:
-        if not isinstance(each, Mapping):
+        if callable(each):
             made.append(each)
             continue
-        if len(each) != 1:
-            raise InputError(
-                f"trace.steps: {dict(each)} names {len(each)} steps, expected one, as in {{thin: {{keep: 0.5}}}}"
-            )
+        if not isinstance(each, Mapping) or len(each) != 1:
+            raise InputError(f"trace.steps: {quoted(each)}, expected one step each, as in {{thin: {{keep: 0.5}}}}")
         name, parameters = next(iter(each.items()))
         if name not in STEPS:
             raise InputError(f"trace.steps: no step '{name}'; {nearest(str(name), list(STEPS))}")
-        known = [field.name for field in dataclasses.fields(STEPS[name])]
-        for key in parameters or {}:
-            if key not in known:
-                raise InputError(f"trace.steps.{name}: no parameter '{key}'; {nearest(str(key), known)}")
-        made.append(STEPS[name](**(parameters or {})))
+        parameters = {} if parameters is None else parameters
+        if not isinstance(parameters, Mapping):
+            raise InputError(
+                f"trace.steps.{name} is {quoted(parameters)}, expected its parameters, as in {{key: value}}"
+            )
+        step = STEPS[name]
+        checked({"_target_": f"{__name__}.{step.__name__}", **parameters}, f"trace.steps.{name}")
+        if name == "merge" and isinstance(parameters.get("trace"), str):
+            parameters = {**parameters, "trace": _source(parameters)}
+        made.append(step(**parameters))
     return tuple(made)
+
+
+def _source(merged: Mapping[str, Any]) -> Any:
+    """The source of that name; its data folder is HCSIM_DATA if none is given."""
+    from hcsim.traces._catalog import make
+
+    source = make(merged["trace"], {"data_dir": os.environ.get("HCSIM_DATA", ""), **merged.get("parameters", {})})
+    if not hasattr(source, "jobs"):
+        raise InputError(f"trace.steps.merge: trace {merged['trace']} is of {source.kind}, expected one of jobs")
+    return source
 
 
 def changed(jobs: Jobs, through: Sequence[Any], seed: int) -> Jobs:

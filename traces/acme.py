@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv
@@ -33,7 +32,7 @@ class Acme(JobSource):
                 "id": column["job_id"],
                 "arrival_s": column["arrival_time"],
                 "duration_s": column["num_iteration"] * column["iteration_computing_time"],
-                "gpus": (column["gpu_workers"] * column["gpu_per_worker"]).astype(np.int64),
+                "gpus": column["gpu_workers"] * column["gpu_per_worker"],
                 "cpus": column["gpu_workers"] * column["cpu_per_gpu_worker"],
                 "iterations": column["num_iteration"],
             },

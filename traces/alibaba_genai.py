@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, read_bytes, read_csv, stem, why
+from hcsim.traces._files import read_bytes, read_csv, stem, why
 from hcsim.traces._table import Source, Table, checked
 
 FOLDER = "llm_requests/alibaba_2026_genai"
@@ -59,7 +57,7 @@ class AlibabaGenai(Source):
             "requests",
             {
                 "arrival_s": (when - when.min()).astype(np.float64),
-                "prompt_tokens": _whole(path, frame["prompt_length"]),
+                "prompt_tokens": frame["prompt_length"].fillna(0.0).to_numpy(),
                 "output_tokens": np.zeros(len(frame), np.int64),
                 "service_s": frame["exec_time_seconds"].to_numpy(),
                 "model": frame["checkpoint_model_version_id"].fillna(""),
@@ -88,7 +86,7 @@ class AlibabaGenaiProcessed(Source):
             "requests",
             {
                 "arrival_s": np.full(len(frame), np.nan),
-                "prompt_tokens": _whole(path, frame["prompt_length"]),
+                "prompt_tokens": frame["prompt_length"].fillna(0.0).to_numpy(),
                 "output_tokens": np.zeros(len(frame), np.int64),
                 "service_s": frame["exec_time_seconds"].to_numpy(),
                 "model": frame["checkpoint_model_version_id"].fillna(""),
@@ -159,17 +157,3 @@ def _packed(path: Path) -> bytes:
     if not table:
         raise InputError(f"{path}: holds {len(tables)} files, expected one table")
     return table
-
-
-def _whole(path: Path, column: pd.Series[float]) -> npt.NDArray[np.int64]:
-    """Counts that are written as 54.0; 0 where there is none.
-
-    Raises:
-        Defective: one is no whole number.
-    """
-    given = column.fillna(0.0).to_numpy()
-    bad = np.flatnonzero(~(np.abs(given) < 2**53) | (given != np.floor(given)))
-    if len(bad):
-        found = [Defect(int(i) + 2, str(column.name), f"{given[i]:g}", "a whole number") for i in bad[:MOST_DEFECTS]]
-        raise Defective(path, found, len(bad))
-    return given.astype(np.int64)

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, stem
 from hcsim.traces._table import Source, Table, checked, left_out
 
 #: Name -> (file, place, GPU).
@@ -30,18 +30,21 @@ class Bamboo(Source):
     together the two would alternate.
 
     Args:
-        trace: ``p3``, ``g4dn``, ``gcp-v100`` or ``gcp-a100``; it also says the format of a file given by ``path``.
+        trace: ``p3`` (the default), ``g4dn``, ``gcp-v100`` or ``gcp-a100``. It also says the format, place and GPU of a
+            file given by ``path`` that is not called as one of theirs.
     """
 
     kind = "availability"
 
-    trace: str = "p3"
+    trace: str = ""
 
     def read(self) -> Table:
         """A row per event or observation: nodes there from then on. Times count from the first."""
-        if self.trace not in TRACES:
-            raise InputError(f"trace.trace: no trace '{self.trace}'; {nearest(self.trace, list(TRACES))}")
-        name, place, gpu = TRACES[self.trace]
+        named = {stem(name): trace for trace, (name, _, _) in TRACES.items()}
+        trace = self.said("trace", "p3", named.get(stem(self.path)))
+        if trace not in TRACES:
+            raise InputError(f"trace.trace: no trace '{trace}'; {nearest(trace, list(TRACES))}")
+        name, place, gpu = TRACES[trace]
         path = self.file(f"spot/bamboo/{name}")
         if place == "aws":
             kinds = {"ms": pa.float64(), "event": pa.string()}
@@ -72,7 +75,7 @@ class Bamboo(Source):
                 "time_s": np.asarray(time_s, np.float64)[keep],
                 "place": np.full(keep.sum(), place),
                 "gpu": np.full(keep.sum(), gpu),
-                "nodes": nodes.astype(np.int64)[keep],
+                "nodes": nodes[keep],
             },
             str(path),
             rows[keep],

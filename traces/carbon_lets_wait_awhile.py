@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from hcsim.model import InputError, nearest
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, stem
 from hcsim.traces._table import Source, Table, checked
 
 FILES = {"DE": "ger_ci.csv.gz", "FR": "fr_ci.csv", "GB": "gb_ci.csv"}
@@ -19,23 +18,22 @@ class CarbonLetsWaitAwhile(Source):
     """Steps of 15 minutes (Germany, which has two gaps of 30), 30 (France) or both (Great Britain): gaps stay.
 
     Args:
-        zone: ``DE``, ``FR`` or ``GB``.
+        zone: ``DE`` (the default), ``FR`` or ``GB``; of a file given by ``path`` its name says it (``fr_ci``).
     """
 
     kind = "carbon"
 
-    zone: str = "DE"
+    zone: str = ""
 
     def read(self) -> Table:
         """A row per step. Times are taken as UTC."""
-        if self.zone not in FILES:
-            raise InputError(f"trace.zone: no zone '{self.zone}'; {nearest(self.zone, list(FILES))}")
-        path = self.file(f"carbon/lets_wait_awhile/{FILES[self.zone]}")
+        zone = self.said("zone", "DE", {stem(name): zone for zone, name in FILES.items()}.get(stem(self.path)), FILES)
+        path = self.file(f"carbon/lets_wait_awhile/{FILES.get(zone, '')}")
         table = read_csv(path, {"Time": pa.timestamp("s"), "Carbon Intensity": pa.float64()})
         return checked(
             "carbon",
             {
-                "place": np.full(table.num_rows, self.zone),
+                "place": np.full(table.num_rows, zone),
                 "time_s": table["Time"].to_numpy().astype(np.int64),
                 "g_per_kwh": table["Carbon Intensity"].to_numpy(),
             },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import Defect, Defective, read_csv, stem
 from hcsim.traces._places import places, provider_code
 from hcsim.traces._table import Source, Table, checked, left_out
 
@@ -39,6 +40,10 @@ class CarbonGsf(Source):
         other = (provider == "azure") & (frame["cloud-region"] == "northeurope") & (frame["em-zone-id"] == "FI")
         single = ~other.to_numpy()
         keep = told & single
+        bad = np.flatnonzero(~frame["year"].between(1970, 2200))
+        if len(bad):
+            found = [Defect(int(i) + 2, "year", str(frame["year"].iloc[i]), "1970 to 2200") for i in bad[:1000]]
+            raise Defective(path, found, len(bad))
         frame, provider = frame[keep].reset_index(drop=True), provider[keep].reset_index(drop=True)
         return checked(
             "carbon",
@@ -64,16 +69,18 @@ class CarbonGoogle(Source):
     """Google's regions of one year. The column's name changes in 2021 (life cycle before, grid since).
 
     Args:
-        year: 2019 to 2024.
+        year: 2019 to 2024, 2022 by default; of a file given by ``path`` its name says it (``2022.csv``).
     """
 
     kind = "carbon"
 
-    year: int = 2022
+    year: int = 0
 
     def read(self) -> Table:
         """A row per region; those without an intensity are left out and counted."""
-        path = self.file(f"carbon/google_region_carbon/{self.year}.csv")
+        name = stem(self.path)
+        year = self.said("year", 2022, int(name) if re.fullmatch(r"20\d\d", name) else None, range(2019, 2025))
+        path = self.file(f"carbon/google_region_carbon/{year}.csv")
         values = ("Lifecycle grid carbon intensity (gCO2eq / kWh)", "Grid carbon intensity (gCO2eq / kWh)")
         kinds = {"Google Cloud Region": pa.string(), "Google CFE": pa.string()} | dict.fromkeys(values, pa.float64())
         frame = read_csv(path, kinds, optional=values, nullable=("Google CFE", *values)).to_pandas()
@@ -84,7 +91,7 @@ class CarbonGoogle(Source):
         rows = np.arange(2, len(frame) + 2)
         keep = frame[value].notna().to_numpy()
         frame = frame[keep].reset_index(drop=True)
-        start = np.datetime64(f"{self.year}-01-01", "s").astype(np.int64)
+        start = np.datetime64(f"{year}-01-01", "s").astype(np.int64)
         share = pd.to_numeric(frame["Google CFE"].astype("str").str.rstrip("%"), errors="coerce")
         return checked(
             "carbon",

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_csv, read_json
-from hcsim.traces._table import JobSource, Source, Table, checked, left_out
+from hcsim.traces._table import JobSource, Source, Table, by_value, checked, kept, left_out
 
 MINUTE_S = 60.0
 
@@ -50,28 +51,38 @@ class Chronus(JobSource):
         )
         rows = np.arange(2, table.num_rows + 2)
         keep = table["num_gpu"].to_numpy() != 0
-        frame = table.to_pandas()[keep].reset_index(drop=True)
-        submitted_s = frame["submit_time"].to_numpy() * MINUTE_S
-        first = frame["expect_time_list"].astype("str").str.partition("-")[0]
-        after_s = pd.to_numeric(first, errors="coerce").to_numpy(dtype=np.float64) * MINUTE_S
-        strict = (frame["best_effort"].to_numpy() == 0) & np.isfinite(after_s)
+        jobs = kept(table, keep)
+        submitted_s = jobs["submit_time"].to_numpy() * MINUTE_S
+        try:
+            after_s = pc.cast(jobs["expect_time_list"], pa.float64()).to_numpy() * MINUTE_S
+        except pa.ArrowInvalid:  # some are joined, or no numbers
+            after_s = by_value(jobs["expect_time_list"], _first, pa.float64()).to_numpy() * MINUTE_S
+        strict = (jobs["best_effort"].to_numpy() == 0) & np.isfinite(after_s)
         start_s = submitted_s.min() if len(submitted_s) else 0.0
         return checked(
             "jobs",
             {
-                "id": frame["job_id"].to_numpy(),
+                "id": jobs["job_id"].to_numpy(),
                 "arrival_s": submitted_s - start_s,
-                "duration_s": frame["duration"].to_numpy() * MINUTE_S,
-                "gpus": frame["num_gpu"].to_numpy(),
-                "tenant": frame["user"],
-                "model": frame["model_name"],
-                "iterations": frame["iterations"].to_numpy(),
+                "duration_s": jobs["duration"].to_numpy() * MINUTE_S,
+                "gpus": jobs["num_gpu"].to_numpy(),
+                "tenant": jobs["user"].to_pandas(),
+                "model": jobs["model_name"].to_pandas(),
+                "iterations": jobs["iterations"].to_numpy(),
                 "deadline_s": np.where(strict, submitted_s - start_s + after_s, np.nan),
             },
             str(path),
             rows[keep],
             left_out(keep, rows, "asks for 0 GPUs"),
         )
+
+
+def _first(text: str | None) -> float:
+    """The first of the numbers that ``-`` joins; NaN where it is none."""
+    try:
+        return float((text or "").partition("-")[0])
+    except ValueError:
+        return np.nan
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Fitted:
             source=f"twin of {self.path or self.of} (seed {seed})",
             tenants=tuple(f"tenant{t + 1:02d}" for t in range(figures.tenants)),
             **columns,
-            **self.attributes.columns(seed, arrival_s, duration_s, columns["gpus"].astype(np.int32)),
+            **self.attributes.columns(seed, np.arange(n), arrival_s, duration_s, columns["gpus"].astype(np.int32)),
         )
         if self.load and self.gpus:
             jobs = Load(self.gpus, self.load)(jobs, seed)

@@ -8,16 +8,17 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, read_csv, stem
 from hcsim.traces._table import JobSource, Table, checked
 
-#: Sample -> file, and seconds per unit of its two times: the three large ones are in hours, pai_1k in seconds.
+#: Sample -> file, and seconds per unit of its two times: the large ones are in hours of a year, pai_1k in seconds.
 SAMPLES = {
     "pai": ("pai-100k.csv.gz", 3600.0),
     "mustang": ("mustang-trace-2015-100k.csv.gz", 3600.0),
     "azure": ("azure-100k.csv.gz", 3600.0),
     "pai_1k": ("pai_1k.csv", 1.0),
 }
+YEAR_H = 8784.0
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Gaia(JobSource):
     """Sampled and rescaled to a year by GAIA's authors, not raw logs. A job's gang is its CPUs; there are no GPUs.
 
     Args:
-        sample: ``pai``, ``mustang``, ``azure`` (times in hours in the file) or ``pai_1k`` (seconds). It also says the
-            unit of a file given by ``path``.
+        sample: ``pai`` (the default), ``mustang``, ``azure`` (times in hours in the file) or ``pai_1k`` (seconds). It
+            also says the unit of a file given by ``path`` that is not called as one of theirs.
     """
 
-    sample: str = "pai"
+    sample: str = ""
 
     @property
     def device(self) -> str:
@@ -38,11 +39,19 @@ class Gaia(JobSource):
 
     def read(self) -> Table:
         """The jobs in the file's order."""
-        if self.sample not in SAMPLES:
-            raise InputError(f"trace.sample: no sample '{self.sample}'; {nearest(self.sample, list(SAMPLES))}")
-        name, unit_s = SAMPLES[self.sample]
+        named = {stem(name): sample for sample, (name, _) in SAMPLES.items()}
+        sample = self.said("sample", "pai", named.get(stem(self.path)), hint="pai (hours) or pai_1k (seconds)")
+        if sample not in SAMPLES:
+            raise InputError(f"trace.sample: no sample '{sample}'; {nearest(sample, list(SAMPLES))}")
+        name, unit_s = SAMPLES[sample]
         path = self.file(f"dl_jobs/gaia/{name}")
         table = read_csv(path, {"arrival_time": pa.float64(), "length": pa.float64(), "cpus": pa.int64()})
+        late = np.flatnonzero(table["arrival_time"].to_numpy() * unit_s > YEAR_H * 3600.0)
+        if unit_s > 1 and len(late):  # another unit, or two of them
+            given = [f"{table['arrival_time'][i].as_py():g}" for i in late[:MOST_DEFECTS]]
+            expected = f"at most {YEAR_H:g}, the hours of a year (sample=pai_1k: seconds)"
+            found = [Defect(int(i) + 2, "arrival_time", x, expected) for i, x in zip(late, given, strict=False)]
+            raise Defective(path, found, len(late))
         return checked(
             "jobs",
             {

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import read_bytes, read_csv, read_json
+from hcsim.traces._files import header, read_csv, read_json
 from hcsim.traces._table import JobSource, Table, checked, left_out
 
 THROUGHPUTS = "gpu_profiles/gavel/simulation_throughputs.json.gz"
@@ -81,11 +81,15 @@ class Gavel(JobSource):
         where = Path(self.throughputs) if self.throughputs else Path(self.data_dir) / THROUGHPUTS
         known = read_json(where)
         if not isinstance(known, dict) or not isinstance(known.get(self.gpu), dict):
-            raise InputError(f"trace.gpu: no '{self.gpu}' in {where}; {nearest(self.gpu, list(known))}")
+            there = list(known) if isinstance(known, dict) else []
+            raise InputError(f"trace.gpu: no '{self.gpu}' in {where}; {nearest(self.gpu, there)}")
         of = {}
         for pair in set(zip(types, gpus, strict=True)):
             entry = known[self.gpu].get(str(pair))
-            of[pair] = float(entry.get("null", 0.0)) if isinstance(entry, dict) else 0.0
+            try:
+                of[pair] = float(entry.get("null", 0.0)) if isinstance(entry, dict) else 0.0
+            except (TypeError, ValueError, OverflowError) as error:
+                raise InputError(f"{where}: the throughput of {pair} on {self.gpu} is no number ({error})") from None
         return np.array([of[pair] for pair in zip(types, gpus, strict=True)])
 
 
@@ -95,7 +99,7 @@ def columns_of(path: Path, known: dict[int, tuple[str, ...]]) -> tuple[str, ...]
     Raises:
         InputError: another number.
     """
-    first = read_bytes(path).split(b"\n", 1)[0].count(b"\t") + 1
+    first = len(header(path, "\t"))
     if first not in known:
         expected = " or ".join(str(count) for count in known)
         raise InputError(f"{path}: row 1: the row is {first} cells, expected {expected}, tabs between them")

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_bytes, read_csv, read_json
+from hcsim.traces._files import header, read_bytes, read_csv, read_json
 from hcsim.traces._table import Source, Table, checked
 
 
@@ -52,15 +52,14 @@ class GcpLatencyMatrix(Source):
         path = self.file("network/gcp_latency/gcp_latency_matrix.csv")
         beside = path.with_name("gcp_dc_zonecode_mapper.json")
         mapper = read_json(beside)
-        raw = read_bytes(path)
-        header = raw.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip().split(",")
-        if not isinstance(mapper, dict) or header != ["origin", *mapper.values()]:
+        if not isinstance(mapper, dict) or (names := header(path)) != ["origin", *mapper.values()]:
             raise InputError(f"{path}: row 1: expected 'origin' and the zones of {beside.name}, in its order")
         regions = [f"gcp:{region}" for region in mapper]
         kinds = {"origin": pa.string(), **dict.fromkeys(regions, pa.float64())}
-        named = ",".join(kinds).encode() + b"\n" + b"".join(raw.split(b"\n", 1)[1:])  # no name twice
+        below = read_bytes(path).partition(b"\n")[2]
+        named = ",".join(kinds).encode() + b"\n" + below  # no name twice
         table = read_csv(path, kinds, raw=named)
-        if table["origin"].to_pylist() != header[1:]:
+        if table["origin"].to_pylist() != names[1:]:
             raise InputError(f"{path}: its rows are not the zones of its columns, in their order")
         n = len(regions)
         unknown = np.full(n * n, np.nan)

@@ -11,7 +11,7 @@ from hcsim.model import InputError
 from hcsim.traces._files import read_csv, seconds
 from hcsim.traces._gpus import named
 from hcsim.traces._places import provider_code
-from hcsim.traces._table import Source, Table, checked, left_out
+from hcsim.traces._table import Source, Table, checked, left_out, written
 
 DAY_S = 86400.0
 
@@ -78,7 +78,7 @@ class GpuPrices(Source):
                 "time_s": days[keep],
                 "provider": frame["provider"],
                 "place": places_,
-                "instance": frame["gpu_model"] + "x" + frame["gpu_count"].map("{:g}".format),
+                "instance": frame["gpu_model"] + "x" + written(frame["gpu_count"], "{:g}"),
                 "gpu": named(frame["gpu_model"]),
                 "gpus": frame["gpu_count"],
                 "market": frame["rental_type"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_bytes, read_csv, why
+from hcsim.traces._files import header, read_csv
 from hcsim.traces._table import Source, Table, checked
 
 
@@ -20,23 +19,26 @@ class HeliosEarth(Source):
     """A load profile: jobs and GPUs running, pending and there, 44,640 minutes. The jobs themselves could not be had.
 
     Args:
-        cluster: ``vc3sl`` (64 GPUs), ``vcSoL`` (32) or ``vc6YE`` (208).
+        cluster: ``vc3sl`` (64 GPUs, the default), ``vcSoL`` (32) or ``vc6YE`` (208); of a file given by ``path`` its
+            folder says it (``vcSoL/cluster_sequence_vc.csv.gz``).
     """
 
     kind = "load"
 
-    cluster: str = "vc3sl"
+    cluster: str = ""
 
     def read(self) -> Table:
         """A row per minute. Times are wall clock without a zone, taken as UTC."""
-        path = self.file(f"dl_jobs/helios_earth/{self.cluster}/cluster_sequence_vc.csv.gz")
+        folder = Path(self.path).absolute().parent.name
+        cluster = self.said("cluster", "vc3sl", folder if re.fullmatch(r"vc\w{3}", folder) else None)
+        path = self.file(f"dl_jobs/helios_earth/{cluster}/cluster_sequence_vc.csv.gz")
         numbers = ("running_gpu_num", "total_gpu_num", "running_job_num", "pending_job_num")
         table = read_csv(path, {"time": pa.timestamp("s")} | dict.fromkeys(numbers, pa.float64()))
         return checked(
             "load",
             {
                 "time_s": table["time"].to_numpy().astype(np.int64).astype(np.float64),
-                "place": np.full(table.num_rows, self.cluster),
+                "place": np.full(table.num_rows, cluster),
                 "gpus": table["running_gpu_num"].to_numpy(),
                 "capacity_gpus": table["total_gpu_num"].to_numpy(),
                 "running_jobs": table["running_job_num"].to_numpy(),
@@ -56,11 +58,11 @@ class HeliosCapacity(Source):
     def read(self) -> Table:
         """A row per day and virtual cluster. The file's total is their sum and left."""
         path = self.file("dl_jobs/helios_earth/Earth_gpu_number.csv")
-        raw, names = _header(path)
+        names = header(path)
         clusters = [name for name in names if re.fullmatch(r"vc\w+", name)]
         if not clusters or "total" not in names:
             raise InputError(f"{path}: row 1: expected 'date', a column per virtual cluster and 'total'")
-        frame = read_csv(path, {"date": pa.date32(), **dict.fromkeys(clusters, pa.float64())}, raw=raw).to_pandas()
+        frame = read_csv(path, {"date": pa.date32(), **dict.fromkeys(clusters, pa.float64())}).to_pandas()
         days = frame["date"].to_numpy().astype("datetime64[s]").astype(np.float64)
         n = len(clusters)
         return checked(
@@ -113,10 +115,10 @@ class HeliosSummary(Source):
 
 def read_summary(path: Path) -> Table:
     """A table with a cluster a row and its figures in columns; empty cells are left."""
-    raw, names = _header(path)
+    names = header(path)
     figures = [name for name in names if re.fullmatch(r"[a-z_]+", name) and name != "id"]
     kinds = dict.fromkeys(("gpu_job_num", "avg_run_time_gpu", *figures), pa.float64()) | {"id": pa.string()}
-    frame = read_csv(path, kinds, nullable=figures, raw=raw).to_pandas()
+    frame = read_csv(path, kinds, nullable=figures).to_pandas()
     frame["row"] = np.arange(2, len(frame) + 2)
     long = frame.melt(["id", "row"], var_name="metric").dropna(subset="value").sort_values("row", kind="stable")
     return checked(
@@ -141,13 +143,3 @@ def _unit(figure: str) -> str:
     if "_time" in figure:
         return "s"
     return "jobs" if figure.endswith("job_num") else "GPUs"
-
-
-def _header(path: Path) -> tuple[bytes, list[str]]:
-    """The file's bytes and the names of its columns, which are not the same in every file."""
-    raw = read_bytes(path)
-    line = raw.split(b"\n", 1)[0].decode("utf-8-sig", "replace")
-    try:
-        return raw, next(csv.reader([line.strip()]), [])
-    except csv.Error as error:
-        raise InputError(f"{path}: row 1 is no header ({why(error)})") from None

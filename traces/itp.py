@@ -12,7 +12,7 @@ from hcsim.traces._files import read_csv
 from hcsim.traces._table import JobSource, Table, checked
 
 FOLDER = "dl_jobs/elasticflow_itp"
-_RAW = {"job_id": pa.string(), "submission_time": pa.float64(), "duration": pa.float64(), "num_gpu": pa.int64()}
+_RAW = {"job_id": None, "submission_time": pa.float64(), "duration": pa.float64(), "num_gpu": pa.int64()}
 _ADDED = {
     "num_iteration": pa.float64(),
     "model_name": pa.string(),

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_csv
 from hcsim.traces._gpus import named
-from hcsim.traces._table import JobSource, Source, Table, checked, left_out
+from hcsim.traces._table import JobSource, Source, Table, checked, kept, left_out
 
 FOLDER = "gpu_sharing/openb_2023"
 MIB = 1024.0**2
@@ -42,25 +43,25 @@ class Openb(JobSource):
         text = ("gpu_spec", "pod_phase")
         kinds = dict.fromkeys(whole, pa.int64()) | dict.fromkeys(times, pa.float64()) | dict.fromkeys(text, pa.string())
         table = read_csv(path, kinds, nullable=("scheduled_time", "gpu_spec"))
-        frame = table.to_pandas()
-        rows = np.arange(2, len(frame) + 2)
-        has_gpu = frame["num_gpu"].to_numpy() > 0
-        ran = frame["scheduled_time"].notna().to_numpy()
+        rows = np.arange(2, table.num_rows + 2)
+        has_gpu = table["num_gpu"].to_numpy() > 0
+        ran = pc.is_valid(table["scheduled_time"]).to_numpy()
         dropped = left_out(has_gpu, rows, "asks for no GPU") + left_out(ran | ~has_gpu, rows, "was never scheduled")
         keep = has_gpu & ran
-        frame, rows = frame[keep].reset_index(drop=True), rows[keep]
+        pods, rows = kept(table, keep), rows[keep]
+        column = {name: pods[name].to_numpy() for name in (*whole, *times)}
         return checked(
             "jobs",
             {
                 "id": rows - 2,
-                "arrival_s": frame["creation_time"].to_numpy(),
-                "duration_s": (frame["deletion_time"] - frame["scheduled_time"]).to_numpy(),
-                "gpus": frame["num_gpu"].to_numpy(),
-                "gpu_milli": frame["gpu_milli"].to_numpy(),
-                "cpus": frame["cpu_milli"].to_numpy() / 1000.0,
-                "ram_bytes": frame["memory_mib"].to_numpy() * MIB,
-                "gpu_type": named(frame["gpu_spec"].fillna("")),
-                "status": frame["pod_phase"],
+                "arrival_s": column["creation_time"],
+                "duration_s": column["deletion_time"] - column["scheduled_time"],
+                "gpus": column["num_gpu"],
+                "gpu_milli": column["gpu_milli"],
+                "cpus": column["cpu_milli"] / 1000.0,
+                "ram_bytes": column["memory_mib"] * MIB,
+                "gpu_type": named(pc.fill_null(pods["gpu_spec"], "").to_pandas()),
+                "status": pods["pod_phase"].to_pandas(),
             },
             str(path),
             rows,

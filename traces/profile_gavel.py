@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -50,7 +49,7 @@ class ProfileGavel(Source):
                         own = rate if other == "null" else rate[0]
                         name = canonical(gpu.removesuffix("_unconsolidated"))
                         rows.append((model, name, gang, spread + with_, "throughput", float(own), "steps/s"))
-        except (AttributeError, ValueError, SyntaxError, TypeError, IndexError) as error:
+        except (AttributeError, ValueError, TypeError, IndexError) as error:
             raise InputError(f"{path}: not a table of throughputs ({str(error).splitlines()[0]})") from None
         names = ("model", "gpu", "gpus", "setting", "metric", "value", "unit")
         frame = pd.DataFrame(rows, columns=list(names))
@@ -59,5 +58,7 @@ class ProfileGavel(Source):
 
 def _job(key: str) -> tuple[str, float]:
     """Model and gang of ``('ResNet-18 (batch size 16)', 1)``."""
-    pair: Any = ast.literal_eval(key)
-    return str(pair[0]), float(pair[1])
+    found = re.fullmatch(r"\('([^']*)', (\d{1,9})\)", key)
+    if not found:
+        raise ValueError(f"no job type and gang: {key[:60]}")
+    return found[1], float(found[2])

@@ -13,7 +13,7 @@ import pyarrow as pa
 from hcsim.model import InputError
 from hcsim.traces._files import read_bytes, read_csv, stem
 from hcsim.traces._gpus import canonical
-from hcsim.traces._table import Source, Table, checked, left_out
+from hcsim.traces._table import Source, Table, checked, left_out, written
 
 #: Columns with a time -> factor to seconds. Of the statistics of a time, the mean.
 TIMES = {"latency(ns)": 1e-9, "mean_ns": 1e-9, "time_us": 1e-6}
@@ -73,9 +73,9 @@ class ProfileLlmservingsim(Source):
         text = {name: pa.string() for name in (operator, "is_prefill") if name in header}
         kinds = dict.fromkeys([*fixed, *parallel, *factors], pa.float64()) | text
         frame = read_csv(path, kinds, nullable=tuple(means), raw=raw).to_pandas()
-        setting = pd.Series("", index=frame.index, dtype="str").str.cat(
-            [name + " " + (frame[name] if name in text else frame[name].map("{:g}".format)) for name in fixed], sep=", "
-        )
+        setting = pd.Series("", index=frame.index, dtype="str")
+        for name in fixed:
+            setting = setting + f", {name} " + (frame[name] if name in text else written(frame[name], "{:g}"))
         degree = frame[parallel[0]] if parallel else np.full(len(frame), _degree(variant))
         parts = [
             pd.DataFrame(

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv
-from hcsim.traces._table import Source, Table, checked
+from hcsim.traces._table import Source, Table, checked, written
 
 GPU = "RTX3090"
 #: Column -> (metric, unit, factor to the unit).
@@ -84,7 +84,7 @@ class ProfileLucidSingle(Source):
 
 def _name(frame: pd.DataFrame, which: str) -> pd.Series[str]:
     """A job in words, of a pair the first (``1``) or second."""
-    batch = frame[f"batchsize{which}"].map(", batch {:g}".format)
+    batch = written(frame[f"batchsize{which}"], ", batch {:g}")
     amp = frame[f"amp{which}"].map(lambda on: ", amp" if on else "")
     name: pd.Series[str] = frame[f"model{which}"] + " (" + frame[f"dataset{which}"] + batch + amp + ")"
     return name

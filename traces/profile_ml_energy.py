@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_json
+from hcsim.traces._files import read_json, stem
 from hcsim.traces._gpus import canonical
 from hcsim.traces._table import Source, Table, checked
 
@@ -21,27 +21,32 @@ METRICS = {
 }
 
 
+TASKS = ("gpqa", "lm-arena-chat", "sourcegraph-fim")
+
+
 @dataclass(frozen=True)
 class ProfileMlEnergy(Source):
     """Five rows per configuration.
 
     Args:
-        task: ``gpqa``, ``lm-arena-chat`` or ``sourcegraph-fim``.
+        task: ``gpqa``, ``lm-arena-chat`` (the default) or ``sourcegraph-fim``; a file given by ``path`` says it by its
+            name.
     """
 
     kind = "profiles"
 
-    task: str = "lm-arena-chat"
+    task: str = ""
 
     def read(self) -> Table:
         """The configurations in the file's order."""
-        path = self.file(f"gpu_profiles/ml_energy/{self.task}.json")
+        task = self.said("task", "lm-arena-chat", stem(self.path) if stem(self.path) in TASKS else None, TASKS)
+        path = self.file(f"gpu_profiles/ml_energy/{task}.json")
         known = read_json(path)
         rows = []
         try:
             for each in known["configurations"]:
                 setting = (
-                    f"{self.task}, {each['weight_precision']}, tensor {each['tensor_parallel']},"
+                    f"{task}, {each['weight_precision']}, tensor {each['tensor_parallel']},"
                     f" batch at most {each['max_num_seqs']}"
                 )
                 for key, (metric, unit, factor) in METRICS.items():

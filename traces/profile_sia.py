@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_csv, stem
-from hcsim.traces._table import Source, Table, checked
+from hcsim.traces._table import Source, Table, checked, written
 
 MODELS = ("bert", "cifar10", "deepspeech2", "gpt_pmp", "imagenet", "ncf", "yolov3")
 
@@ -25,18 +25,21 @@ class ProfileSia(Source):
     replicas instead. ``gpu`` is the cluster's name in the file's.
 
     Args:
-        model: bert, cifar10, deepspeech2, gpt_pmp, imagenet, ncf, yolov3.
+        model: bert, cifar10, deepspeech2, gpt_pmp, imagenet (the default), ncf, yolov3; of a file given by ``path`` its
+            folder says it (``bert/placements-aws.csv``).
         table_name: the file: ``placements-`` or ``scalability-`` and the cluster.
     """
 
     kind = "profiles"
 
-    model: str = "imagenet"
+    model: str = ""
     table_name: str = "placements-aws"
 
     def read(self) -> Table:
         """Two rows per row of the file: step and synchronisation."""
-        path = self.file(f"gpu_profiles/sia/{self.model}/{self.table_name}.csv")
+        folder = Path(self.path).absolute().parent.name
+        model = self.said("model", "imagenet", folder if folder in MODELS else None)
+        path = self.file(f"gpu_profiles/sia/{model}/{self.table_name}.csv")
         number = ("local_bsz", "step_time", "sync_time", "num_nodes", "num_replicas")
         kinds = dict.fromkeys(number, pa.float64()) | {"placement": pa.string()}
         optional = ("placement", "num_nodes", "num_replicas")
@@ -50,17 +53,17 @@ class ProfileSia(Source):
                 )
             where = "placement " + frame["placement"]
         elif "num_replicas" in frame and "num_nodes" in frame:
-            gpus, where = frame["num_replicas"], frame["num_nodes"].map("{:g} nodes".format)
+            gpus, where = frame["num_replicas"], written(frame["num_nodes"], "{:g} nodes")
         else:
             raise InputError(f"{path}: row 1: neither placement nor num_nodes and num_replicas")
-        setting = where + ", local batch " + frame["local_bsz"].map("{:g}".format)
+        setting = where + ", local batch " + written(frame["local_bsz"], "{:g}")
         both = [frame["step_time"], frame["sync_time"]]
         n = len(frame)
         return checked(
             "profiles",
             {
-                "model": np.full(2 * n, self.model),
-                "gpu": np.full(2 * n, path.stem.partition("-")[2] or "unknown"),
+                "model": np.full(2 * n, model),
+                "gpu": np.full(2 * n, stem(path).partition("-")[2] or "unknown"),
                 "gpus": np.tile(gpus.to_numpy(dtype=np.float64), 2),
                 "setting": pd.concat([setting, setting], ignore_index=True),
                 "metric": np.repeat(["step time", "synchronisation time"], n),
@@ -100,8 +103,8 @@ class ProfileSiaValidation(Source):
         n = len(frame)
         setting = (
             f"batch {batch}"
-            + frame["progress"].map(", progress {:.12g}".format)
-            + frame["iteration"].map(", iteration {:.0f}".format)
+            + written(frame["progress"], ", progress {:.12g}")
+            + written(frame["iteration"], ", iteration {:.0f}")
         )
         return checked(
             "profiles",

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from hcsim.traces._files import read_csv
 from hcsim.traces._gpus import named
-from hcsim.traces._table import Source, Table, checked
+from hcsim.traces._table import Source, Table, checked, written
 
 #: Column -> (metric, unit, factor to the unit).
 METRICS = {
@@ -35,7 +35,7 @@ class ProfileSplitwise(Source):
         sizes = ("prompt_size", "batch_size", "token_size", "tensor_parallel")
         kinds = dict.fromkeys(("model", "hardware"), pa.string()) | dict.fromkeys((*sizes, *METRICS), pa.float64())
         frame = read_csv(path, kinds).to_pandas()
-        shown = [name + " " + frame[name].map("{:g}".format) for name in ("prompt_size", "batch_size", "token_size")]
+        shown = [name + " " + written(frame[name], "{:g}") for name in ("prompt_size", "batch_size", "token_size")]
         capped = frame["hardware"].str.endswith("-pcap").map({True: ", power capped", False: ""})
         frame["setting"] = shown[0] + ", " + shown[1] + ", " + shown[2] + capped
         parts = [

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hcsim.traces._files import read_bytes, read_csv
+from hcsim.model import InputError
+from hcsim.traces._files import header, read_csv
 from hcsim.traces._gpus import canonical
-from hcsim.traces._table import Source, Table, checked
+from hcsim.traces._table import Source, Table, checked, left_out, written
 
 COLLECTIVES = ("all_reduce", "send_recv")
 
@@ -23,29 +24,30 @@ class ProfileVidur(Source):
     degree of tensor parallelism. Its attention tables could not be had.
 
     Args:
-        gpu: ``a100``, ``h100`` or ``a40``.
-        model: as its folder is called.
+        gpu: ``a100``, ``h100`` (the default) or ``a40``.
+        model: as its folder is called, ``meta-llama/Llama-2-7b-hf`` by default. Of a file given by ``path`` the folders
+            in which it lies say both (``compute/a40/internlm/internlm-20b/mlp.csv``).
     """
 
     kind = "profiles"
 
-    gpu: str = "h100"
-    model: str = "meta-llama/Llama-2-7b-hf"
+    gpu: str = ""
+    model: str = ""
 
     def read(self) -> Table:
         """A row per operator and row of the file."""
-        name = f"gpu_profiles/vidur/compute/{self.gpu}/{self.model}/mlp.csv"
-        path = self.file(f"{name}.gz" if (Path(self.data_dir) / f"{name}.gz").is_file() else name)
-        raw = read_bytes(path)
-        header = raw.split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(",")
-        means = [name for name in header if name.startswith("time_stats.") and name.endswith(".mean")]
+        named = re.search(r"/compute/(\w+)/(\w.*)/[^/]+$", Path(self.path).absolute().as_posix())
+        gpu = self.said("gpu", "h100", named and named[1])
+        model = self.said("model", "meta-llama/Llama-2-7b-hf", named and named[2])
+        path = self.file(f"gpu_profiles/vidur/compute/{gpu}/{model}/mlp.csv")
+        means = [name for name in header(path) if name.startswith("time_stats.") and name.endswith(".mean")]
         fixed = ("num_tokens", "num_tensor_parallel_workers")
-        frame = read_csv(path, dict.fromkeys((*fixed, *means), pa.float64()), nullable=means, raw=raw).to_pandas()
+        frame = read_csv(path, dict.fromkeys((*fixed, *means), pa.float64()), nullable=means).to_pandas()
         parts = [
             pd.DataFrame(
                 {
                     "gpus": frame["num_tensor_parallel_workers"],
-                    "setting": frame["num_tokens"].map("{:g} tokens".format),
+                    "setting": written(frame["num_tokens"], "{:g} tokens"),
                     "metric": name.removeprefix("time_stats.").removesuffix(".mean"),
                     "value": frame[name] / 1e3,
                     "row": np.arange(2, len(frame) + 2),
@@ -53,12 +55,16 @@ class ProfileVidur(Source):
             )
             for name in means
         ]
-        every = pd.concat(parts, ignore_index=True).dropna(subset="value").reset_index(drop=True) if parts else frame
+        if not parts:
+            raise InputError(f"{path}: row 1: no column of a mean time, expected time_stats.NAME.mean")
+        every = pd.concat(parts, ignore_index=True)
+        rows, keep = every["row"].to_numpy(), every["value"].notna().to_numpy()
+        every = every[keep].reset_index(drop=True)
         return checked(
             "profiles",
             {
-                "model": np.full(len(every), self.model),
-                "gpu": np.full(len(every), canonical(self.gpu)),
+                "model": np.full(len(every), model),
+                "gpu": np.full(len(every), canonical(gpu)),
                 "gpus": every["gpus"],
                 "setting": every["setting"],
                 "metric": every["metric"].astype("str"),
@@ -66,7 +72,8 @@ class ProfileVidur(Source):
                 "unit": np.full(len(every), "s"),
             },
             str(path),
-            every["row"].to_numpy(),
+            rows[keep],
+            left_out(keep, rows, "no time of that operator"),
         )
 
 
@@ -94,7 +101,7 @@ class ProfileVidurNetwork(Source):
         """A row per row of the file."""
         folder = Path(self.path).absolute().parent.name
         cluster = self.said("cluster", "a100_dgx", folder if re.fullmatch(r"[a-z]+\d+[a-z]*_\w+", folder) else None)
-        head = read_bytes(self.file("")).split(b"\n", 1)[0].decode("utf-8", "replace") if self.path else ""
+        head = header(self.file("")) if self.path else []
         there = next((name for name in COLLECTIVES if f"time_stats.{name}.mean" in head), None)
         collective = self.said("collective", "all_reduce", there, COLLECTIVES)
         path = self.file(f"gpu_profiles/vidur/network/{cluster}/{collective}.csv")
@@ -103,8 +110,8 @@ class ProfileVidurNetwork(Source):
         frame = read_csv(path, dict.fromkeys(number, pa.float64())).to_pandas()
         gpu, _, wiring = cluster.partition("_")
         setting = (
-            frame["size"].map("{:.0f} bytes, ".format)
-            + frame["devices_per_node"].map("{:g} a node, ".format)
+            written(frame["size"], "{:.0f} bytes, ")
+            + written(frame["devices_per_node"], "{:g} a node, ")
             + (wiring.replace("_", " ") or "unknown wiring")
         )
         return checked(

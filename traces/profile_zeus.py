@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, stem
 from hcsim.traces._gpus import canonical
-from hcsim.traces._table import Source, Table, checked, left_out
+from hcsim.traces._table import Source, Table, checked, left_out, written
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,19 @@ class ProfileZeus(Source):
     """One GPU each.
 
     Args:
-        gpu: ``v100``, ``a40``, ``rtx6000`` or ``p100``.
+        gpu: ``v100`` (the default), ``a40``, ``rtx6000`` or ``p100``; of a file given by ``path`` its name says it
+            (``summary_power_a40.csv``).
     """
 
     kind = "profiles"
 
-    gpu: str = "v100"
+    gpu: str = ""
 
     def read(self) -> Table:
         """Two rows per row of the file: time and power."""
-        path = self.file(f"gpu_profiles/zeus/summary_power_{self.gpu}.csv")
+        named = re.fullmatch(r"summary_power_(\w+)", stem(self.path))
+        gpu = self.said("gpu", "v100", named and named[1])
+        path = self.file(f"gpu_profiles/zeus/summary_power_{gpu}.csv")
         number = ("batch_size", "power_limit", "time_per_epoch", "average_power")
         text = ("dataset", "network", "optimizer")
         frame = read_csv(path, dict.fromkeys(text, pa.string()) | dict.fromkeys(number, pa.float64())).to_pandas()
@@ -35,16 +39,16 @@ class ProfileZeus(Source):
         setting = (
             frame["dataset"]
             + ", batch "
-            + frame["batch_size"].map("{:g}".format)
+            + written(frame["batch_size"], "{:g}")
             + ", "
             + frame["optimizer"]
-            + frame["power_limit"].map(", limit {:g} W".format)
+            + written(frame["power_limit"], ", limit {:g} W")
         )
         return checked(
             "profiles",
             {
                 "model": pd.concat([frame["network"]] * 2, ignore_index=True),
-                "gpu": np.full(2 * n, canonical(self.gpu)),
+                "gpu": np.full(2 * n, canonical(gpu)),
                 "gpus": np.ones(2 * n),
                 "setting": pd.concat([setting] * 2, ignore_index=True),
                 "metric": np.repeat(["time per epoch", "average power"], n),
@@ -76,13 +80,13 @@ class ProfileZeusTrain(Source):
         setting = (
             frame["dataset"]
             + ", batch "
-            + frame["batch_size"].map("{:g}".format)
+            + written(frame["batch_size"], "{:g}")
             + ", "
             + frame["optimizer"]
             + ", learning rate "
             + frame["learning_rate"]
-            + frame["run"].map(", run {:g}".format)
-            + frame["target_metric"].map(", to {:g}".format)
+            + written(frame["run"], ", run {:g}")
+            + written(frame["target_metric"], ", to {:g}")
         )
         return checked(
             "profiles",

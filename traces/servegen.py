@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from hcsim.model import InputError
 from hcsim.rng import stream, uniforms
-from hcsim.traces._files import Defect, Defective, locate, read_csv, read_json
+from hcsim.traces._files import Defect, Defective, listed, locate, read_csv, read_json
 from hcsim.traces._table import Dropped, Source, Table, checked
 
 WINDOW_S = 600.0  # of a rate
 PERIOD_S = 6 * 3600.0  # of a length histogram
+MOST_PER_S = 1e4  # requests of one client; the busiest has 250
 NAMES = ("start", "rate", "cv", "pattern", "p1", "p2")
 
 
@@ -43,7 +44,7 @@ class Servegen(Source):
     def read(self) -> Table:
         """Requests sorted by arrival; the client is the number of its file."""
         folder = Path(self.path) if self.path else Path(self.data_dir) / "llm_requests" / "servegen" / self.model
-        found = sorted(folder.glob("chunk-*-trace.csv"))
+        found = listed(folder, "chunk-*-trace.csv") if folder.is_dir() else []
         if not found:
             if not self.path and not self.data_dir:
                 locate("servegen", "", "", "")
@@ -76,6 +77,16 @@ class Servegen(Source):
         if not known.all():
             bad = [Defect(int(i) + 1, "pattern", f"'{pattern[i]}'", "Gamma or Weibull") for i in np.flatnonzero(~known)]
             raise Defective(path, bad)
+        limits = (
+            ("start", start, 0.0, 1e9),
+            ("rate", rate, 0.0, MOST_PER_S),
+            ("p1", np.where(rate > 0, shape, 1.0), 1e-3, 1e3),
+        )
+        for key, column, least, most in limits:
+            beyond = np.flatnonzero(~((column >= least) & (column <= most)) & ~np.isnan(column))
+            if len(beyond):
+                found = [Defect(int(i) + 1, key, f"{column[i]:g}", f"{least:g} to {most:g}") for i in beyond[:1000]]
+                raise Defective(path, found, len(beyond))
         use = (rate > 0) & (start < (self.hours * 3600.0 if self.hours else np.inf))
         entity = int(name) if name.isdigit() else stream(name)
         times = [
@@ -102,7 +113,7 @@ class Servegen(Source):
         from scipy.special import gamma as gamma_function
         from scipy.special import gammaincinv
 
-        k = shape if shape and np.isfinite(shape) else 1.0
+        k = shape if np.isfinite(shape) else 1.0
         parts: list[npt.NDArray[np.float64]] = []
         drawn, last = 0, float(start)
         more = int(rate * WINDOW_S * 1.2) + 20
@@ -134,6 +145,8 @@ def _histograms(path: Path) -> dict[int, dict[str, tuple[npt.NDArray[np.int64], 
         raise InputError(f"{path}: expected an object of periods")
     for begins, columns in known.items():
         try:
+            if not 0 <= float(begins) < 1e9:
+                raise ValueError("expected seconds")
             period = int(float(begins) // PERIOD_S)
             found = {name: _histogram(columns[name]) for name in ("input_tokens", "output_tokens")}
         except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -152,7 +165,7 @@ def _histogram(text: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64
         raise ValueError("expected a dictionary written as text")
     numbers = inside[1:-1].replace(":", ",").split(",") if len(inside) > 2 else []
     pairs = np.array(numbers, np.float64).reshape(-1, 2)
-    if (pairs < 0).any() or (len(pairs) and not pairs[:, 1].sum() > 0):
+    if not ((pairs >= 0) & (pairs < 2**53)).all() or (len(pairs) and not pairs[:, 1].sum() > 0):
         raise ValueError("expected shares that sum to more than 0")
     shares = np.cumsum(pairs[:, 1])
     return pairs[:, 0].astype(np.int64), shares / shares[-1] if len(shares) else shares

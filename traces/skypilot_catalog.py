@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import header, read_csv
 from hcsim.traces._gpus import named
 from hcsim.traces._places import places
 from hcsim.traces._table import Source, Table, checked, left_out
@@ -23,20 +24,22 @@ class SkypilotCatalog(Source):
     What it calls A100 is the smaller of 40 GB, the only one that either cloud had then; TPUs keep their names.
 
     Args:
-        provider: ``aws`` (on demand) or ``gcp`` (on demand and spot).
+        provider: ``aws`` (on demand) or ``gcp`` (on demand and spot, the default); of a file given by ``path`` its
+            columns say it, and its day is not known.
     """
 
     kind = "prices"
 
-    provider: str = "gcp"
+    provider: str = ""
 
     def read(self) -> Table:
         """A row per offer and market."""
-        if self.provider not in DATES:
-            raise InputError(f"trace.provider: no provider '{self.provider}'; {nearest(self.provider, list(DATES))}")
-        name = "aws.csv.gz" if self.provider == "aws" else "gcp.csv"
+        provider = self.said("provider", "gcp", self.path and _provider(Path(self.path)))
+        if provider not in DATES:
+            raise InputError(f"trace.provider: no provider '{provider}'; {nearest(provider, list(DATES))}")
+        name = "aws.csv.gz" if provider == "aws" else "gcp.csv"
         path = self.file(f"prices/skypilot_catalog_2021_2022/{name}")
-        if self.provider == "aws":
+        if provider == "aws":
             text, number = ("InstanceType", "Region", "GpuName"), ("PricePerHour", "GpuCount")
             kinds = dict.fromkeys(text, pa.string()) | dict.fromkeys(number, pa.float64())
             frame = read_csv(path, kinds, nullable=("GpuName", "GpuCount", "PricePerHour")).to_pandas()
@@ -59,13 +62,13 @@ class SkypilotCatalog(Source):
             rows = np.concatenate([line, line])
         keep = frame["usd_per_h"].notna().to_numpy()
         frame = frame[keep].reset_index(drop=True)
-        when = np.datetime64(DATES[self.provider], "s").astype(np.int64)
+        day_s = float(np.datetime64(DATES[provider], "s").astype(np.int64))
         return checked(
             "prices",
             {
-                "time_s": np.full(len(frame), when),
-                "provider": np.full(len(frame), self.provider),
-                "place": places(self.provider, frame["place"]),
+                "time_s": np.full(len(frame), np.nan if self.path else day_s),
+                "provider": np.full(len(frame), provider),
+                "place": places(provider, frame["place"]),
                 "instance": frame["instance"].astype("str"),
                 "gpu": named(frame["gpu"].fillna("")).replace("A100", "A100-40GB"),
                 "gpus": frame["gpus"].fillna(0.0),
@@ -76,3 +79,8 @@ class SkypilotCatalog(Source):
             rows[keep],
             left_out(keep, rows, "no price"),
         )
+
+
+def _provider(path: Path) -> str:
+    """Whose catalogue has these columns: AWS's lists machines, Google's accelerators."""
+    return "gcp" if "AcceleratorName" in header(path) else "aws"

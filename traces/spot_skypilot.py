@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hcsim.model import InputError
+from hcsim.parts import quoted
 from hcsim.traces._files import Defect, Defective, read_json
 from hcsim.traces._gpus import canonical, is_gpu
 from hcsim.traces._table import Source, Table, checked
@@ -42,9 +43,9 @@ class SpotSkypilot(Source):
             ) from None
         if not isinstance(data, list) or not data or not 0 < gap_s < float("inf"):
             raise InputError(f"{path}: expected a list of counts in data and gap_seconds above 0")
-        bad = [i for i, each in enumerate(data) if type(each) is not int or each < 0]
+        bad = [i for i, each in enumerate(data) if type(each) is not int or not 0 <= each < 2**53]
         if bad:
-            found = [Defect(i + 1, "entry of data", repr(data[i]), "a whole number of instances") for i in bad[:1000]]
+            found = [Defect(i + 1, "entry of data", quoted(data[i]), "a whole number of instances") for i in bad[:1000]]
             raise Defective(path, found, len(bad))
         prices = known.get("prices")
         if prices is not None:

@@ -34,11 +34,11 @@ class SpotStrategy(Source):
     def read(self) -> Table:
         """A row per probe. Times are seconds since 1970."""
         path = self.file(f"{FOLDER}/{self.trace}.txt")
-        polarity = self.polarity or ("" if self.path else "failed")
+        unclear = "failed (flag 1: no capacity) or available, as logs of both meanings look the same"
+        polarity = self.said("polarity", "failed", hint=unclear)
         if polarity not in ("failed", "available"):
             raise InputError(
-                f"{path}: trace.polarity is '{polarity}', expected 'failed' (flag 1: no capacity) or 'available':"
-                " logs of both meanings look the same"
+                f"{path}: trace.polarity is '{polarity}', expected 'failed' (flag 1: no capacity) or 'available'"
             )
         kinds = {"tick": pa.int64(), "time": pa.timestamp("ms", "UTC"), "flag": pa.int64()}
         table = read_csv(path, kinds, names=("tick", "time", "flag"))

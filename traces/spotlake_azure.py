@@ -29,12 +29,14 @@ class SpotlakeAzure(Source):
         known = read_json(path)
         try:
             records = json.loads(known) if isinstance(known, str) else known
+            if not isinstance(records, list):
+                raise TypeError("no list")
             frame = pd.DataFrame.from_records(records)
             need = ["InstanceTier", "InstanceType", "Region", "OndemandPrice", "SpotPrice", "Date"]
             frame = frame[need]
             for name in ("OndemandPrice", "SpotPrice"):
                 frame[name] = frame[name].astype(np.float64)
-            when = pd.to_datetime(frame["Date"])
+            when = pd.to_datetime(frame["Date"], format="ISO8601")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: not a list of prices ({str(error).splitlines()[0]})") from None
         line = np.arange(1, len(frame) + 1)

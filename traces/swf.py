@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import Defect, Defective, read_bytes
-from hcsim.traces._table import JobSource, Table, checked, left_out
+from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, Squeezed, read_csv
+from hcsim.traces._table import Dropped, JobSource, Table, by_value, checked, kept, left_out
 
 FIELDS = (
     "job", "submit_s", "wait_s", "run_s", "processors", "cpu_s", "memory", "requested_processors", "requested_s",
     "requested_memory", "status", "user", "group", "application", "queue", "partition", "preceding_job", "think_s",
 )  # fmt: skip
+#: Field 11, as the format's definition has it. The last three are of lines that hold a part of a job: before it was
+#: swapped out, and the last one.
+STATUS = {
+    -1: "unknown", 0: "failed", 1: "completed", 5: "cancelled",
+    2: "to be continued", 3: "part completed", 4: "part failed",
+}  # fmt: skip
+PARTS = (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,11 @@ class Swf(JobSource):
     """A log in SWF: 18 numbers a line, ``;`` starts a comment, -1 means unknown. There is no default file.
 
     A job's gang is its allocated processors, else the requested ones; ``processors_per_gpu`` processors count as one
-    device (rounded up). The requested time is the user's estimate. Jobs whose run time or processors are unknown (-1),
-    or that used none (0), cannot be replayed: they are left out and counted, or refused with ``on_unknown="error"``.
-    Tenants are users.
+    device (rounded up). The requested time is the user's estimate. Jobs whose run time, submission or processors are
+    unknown (-1), or that used none (0), cannot be replayed: they are left out and counted, or refused with
+    ``on_unknown="error"``. So are lines of parts of jobs (status 2 to 4): the format's definition gives each such job
+    a line of its own and says to use only that one in studies of a workload. Failed and cancelled jobs stay, with
+    their status. Tenants are users. Memory, CPU time, groups and what follows them are not read.
     """
 
     processors_per_gpu: int = 1
@@ -43,75 +50,54 @@ class Swf(JobSource):
             raise InputError("trace swf: no file, set trace.path=FILE.swf")
         if self.on_unknown not in ("drop", "error"):
             raise InputError(f"trace.on_unknown is '{self.on_unknown}', expected 'drop' or 'error'")
-        path = Path(self.path)
-        values, lines = _read(path)
-        column = {name: values[:, i] for i, name in enumerate(FIELDS)}
-        for name in ("submit_s", "run_s", "requested_s"):
+        if self.processors_per_gpu < 1:
+            raise InputError(f"trace.processors_per_gpu is {self.processors_per_gpu}, expected at least 1")
+        path = self.file("")
+        passed: list[Squeezed] = []
+
+        def through(file: object) -> Squeezed:
+            passed.append(Squeezed(file))
+            return passed[-1]
+
+        times, whole = ("submit_s", "run_s", "requested_s"), ("job", "processors", "requested_processors", "status")
+        kinds = dict.fromkeys(times, pa.float64()) | dict.fromkeys((*whole, "user"), pa.int64())
+        table = read_csv(path, kinds, delimiter=" ", names=FIELDS, through=through)
+        lines = passed[-1].numbers()
+        column = {name: table[name].to_numpy() for name in (*times, *whole)}
+        for name in times:
             bad = np.flatnonzero((column[name] < 0) & (column[name] != -1) | ~np.isfinite(column[name]))
             if len(bad):
-                found = [
-                    Defect(int(lines[i]), name, f"{column[name][i]:g}", "0 or more (-1: unknown)") for i in bad[:1000]
-                ]
-                raise Defective(path, found, len(bad))
-        for name in ("job", "user", "processors", "requested_processors"):
-            bad = np.flatnonzero(~(np.abs(column[name]) < 2**53) | (column[name] != np.floor(column[name])))
-            if len(bad):
-                found = [Defect(int(lines[i]), name, f"{column[name][i]:g}", "a whole number") for i in bad[:1000]]
+                given = [(int(lines[i]), f"{column[name][i]:g}") for i in bad[:MOST_DEFECTS]]
+                found = [Defect(row, name, value, "0 or more (-1: unknown)") for row, value in given]
                 raise Defective(path, found, len(bad))
         processors = np.where(column["processors"] > 0, column["processors"], column["requested_processors"])
-        usable = (processors > 0) & (column["run_s"] >= 0) & (column["submit_s"] >= 0)
-        if not usable.all() and self.on_unknown == "error":
-            raise InputError(f"{path}: row {lines[np.argmin(usable)]}: run time or processors unknown")
-        if not usable.any():
-            raise InputError(f"{path}: no job with a known run time and processors")
-        asked = column["requested_s"][usable]
-        submitted = column["submit_s"][usable]
+        keep, dropped = np.ones(len(lines), bool), tuple[Dropped, ...]()
+        for lacks, reason in (
+            ((column["status"] >= PARTS[0]) & (column["status"] <= PARTS[-1]), "a part of a job that was swapped out"),
+            (column["run_s"] < 0, "its run time is unknown"),
+            (column["submit_s"] < 0, "its submission is unknown"),
+            (processors <= 0, "its processors are unknown or none"),
+        ):
+            here = left_out(~(lacks & keep), lines, reason)
+            if here and self.on_unknown == "error":
+                raise InputError(f"{path}: row {here[0].row}: {reason}, and so of {here[0].count:,} rows")
+            keep, dropped = keep & ~lacks, dropped + here
+        if not keep.any():
+            raise InputError(f"{path}: no job with a known run time, submission and processors")
+        asked, submitted = column["requested_s"][keep], column["submit_s"][keep]
+        words = kept(table.select(["user", "status"]), keep)
         return checked(
             "jobs",
             {
-                "id": column["job"][usable].astype(np.int64),
+                "id": column["job"][keep],
                 "arrival_s": submitted - submitted.min(),
-                "duration_s": column["run_s"][usable],
-                "gpus": np.ceil(processors[usable] / self.processors_per_gpu).astype(np.int64),
-                "tenant": pd.Series(column["user"][usable].astype(np.int64)).map("user{}".format).astype("str"),
+                "duration_s": column["run_s"][keep],
+                "gpus": -(-processors[keep] // self.processors_per_gpu),
+                "tenant": by_value(words["user"], "user{}".format),
                 "user_estimate_s": np.where(asked > 0, asked, np.nan),
+                "status": by_value(words["status"], lambda code: STATUS.get(code, f"code {code}")),
             },
             str(path),
-            lines[usable],
-            left_out(usable, lines, "run time or processors unknown"),
+            lines[keep],
+            dropped,
         )
-
-
-def _read(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """The numbers of the file, shape (jobs, 18), and their line numbers."""
-    if not path.is_file():
-        raise InputError(f"{path}: cannot be read ({'is a folder' if path.is_dir() else 'No such file or directory'})")
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: cannot be read ({error.reason})") from None
-    numbered = enumerate((line.strip() for line in text.split("\n")), 1)
-    rows = [(number, line.split()) for number, line in numbered if line and not line.startswith(";")]
-    if not rows:
-        raise InputError(f"{path}: no jobs")
-    bad = [
-        Defect(number, "the row", f"{len(cells)} fields", "the 18 of SWF") for number, cells in rows if len(cells) != 18
-    ]
-    if bad:
-        raise Defective(path, bad)
-    try:
-        values = np.array([cells for _, cells in rows], dtype=np.float64)
-    except ValueError:
-        raise Defective(path, [bad for number, cells in rows for bad in _wrong(number, cells)]) from None
-    return values, np.array([number for number, _ in rows])
-
-
-def _wrong(number: int, cells: list[str]) -> list[Defect]:
-    """The cells of a line that are not numbers."""
-    out = []
-    for name, cell in zip(FIELDS, cells, strict=True):
-        try:
-            float(cell)
-        except ValueError:
-            out.append(Defect(number, name, f"'{cell}'", "a number"))
-    return out

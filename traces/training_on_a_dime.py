@@ -15,7 +15,7 @@ from hcsim.model import InputError, nearest
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate, read_bytes, read_csv, read_json, seconds, stem
 from hcsim.traces._gpus import canonical, named, of_instances
 from hcsim.traces._places import place, places
-from hcsim.traces._table import Dropped, Source, Table, checked, left_out
+from hcsim.traces._table import Dropped, Source, Table, checked, left_out, written
 
 FOLDER = "spot/training_on_a_dime"
 REGIONS = {"us_east": "eastus", "us_north_central": "northcentralus", "us_south_central": "southcentralus"}
@@ -279,7 +279,7 @@ class DimeSpinUpPrices(Source):
                 "time_s": frame["time_s"],
                 "provider": np.full(len(frame), "gcp"),
                 "place": frame["place"],
-                "instance": frame["gpu"] + "x" + frame["gpus"].map("{:g}".format),
+                "instance": frame["gpu"] + "x" + written(frame["gpus"], "{:g}"),
                 "gpu": frame["gpu"],
                 "gpus": frame["gpus"],
                 "market": np.full(len(frame), "spot"),

@@ -102,7 +102,7 @@ class Twin:
             gpus=gpus,
             tenant=tenant,
             tenants=tuple(f"team{i + 1:02d}" for i in range(len(TENANT_SHARES))),
-            **self.attributes.columns(seed, arrival, duration, gpus),
+            **self.attributes.columns(seed, np.arange(len(arrival)), arrival, duration, gpus),
         )
         return changed(drawn, self.steps, seed)
 

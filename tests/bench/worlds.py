@@ -40,13 +40,14 @@ class Size:
     many_nodes: int
     stream_jobs: int  # jobs that pass those that wait
     pending: int
+    log_rows: int  # of a job log that is read
     rounds: int  # of which the fastest counts
 
 
 SIZE = (
-    Size(1_000_000, 1000, 1_000_000, 100_000, 200_000, 20_000, 3)
+    Size(1_000_000, 1000, 1_000_000, 100_000, 200_000, 20_000, 2_000_000, 3)
     if FULL
-    else Size(50_000, 1000, 50_000, 10_000, 20_000, 5000, 3)
+    else Size(50_000, 1000, 50_000, 10_000, 20_000, 5000, 100_000, 3)
 )
 
 

@@ -11,6 +11,7 @@ import pytest
 from hcsim.traces._catalog import available, classes
 from hcsim.traces._schemas import KINDS
 from tests.shell import hcsim
+from tests.traces.samples import SAMPLES
 
 HEAD = "timestamp,duration,num_gpus,gpu_time,cluster\n"
 ROW = "2017-10-09 07:01:55,66.0,1,66.0,vc1\n"
@@ -80,6 +81,80 @@ def test_convert_writes_the_columns_of_the_kind(tmp_path: Path) -> None:
         assert frame["duration_s"].tolist() == [66.0] * 3
     said = hcsim("traces", "convert", path, tmp_path / "a.xls")
     assert said.status == 2 and ".parquet or .csv" in said.err
+
+
+def test_convert_takes_parameters_of_every_type(tmp_path: Path) -> None:
+    logs = {name: tmp_path / f"{name}.csv" for name in ("philly", "gaia", "nodes", "p3-trace")}
+    logs["philly"].write_text(HEAD + ROW + ROW.replace("07:01:55", "06:01:55") + ROW.replace("07:01:55", "05:01:55"))
+    out = tmp_path / "out.csv"
+    for given in ("limit=2", "trace.limit=2"):  # the first two to arrive, in the file's order
+        assert hcsim("traces", "convert", logs["philly"], out, given).out == f"2 rows of jobs in {out}\n"
+        assert pd.read_csv(out)["id"].tolist() == [1, 2]
+    logs["gaia"].write_text("arrival_time,length,cpus\n1,2,3\n")
+    said = hcsim("traces", "convert", logs["gaia"], out, "sample=pai_1k")
+    assert said.status == 0 and pd.read_csv(out)["duration_s"].tolist() == [2]
+    folder = tmp_path / "gpu_sharing" / "openb_2023"
+    folder.mkdir(parents=True)
+    (folder / "openb_node_list_all_node.csv").write_text("sn,cpu_milli,memory_mib,gpu,model\nn0,64000,262144,0,\n")
+    said = hcsim("traces", "convert", "openb:OpenbNodes", out, "cpu_nodes=true", f"data_dir={tmp_path}")
+    assert said.out == f"1 rows of nodes in {out}\n", said.err
+    for name, raw in SAMPLES["servegen"].files.items():
+        (tmp_path / name).write_bytes(raw)
+    said = hcsim("traces", "convert", tmp_path, out, "hours=0.05")
+    assert said.status == 0, said.err
+    assert 0 < pd.read_csv(out)["arrival_s"].max() < 600
+    for given, problem in (
+        ("limit", "cannot read 'limit', expected key=value"),
+        ("limit=[1", "cannot read 'limit=[1'"),
+        ("limit=many", "trace.limit is 'many', expected an integer"),
+        ("steps=[]", "steps is of hcsim run"),
+        ("limits=2", "no source has a parameter 'limits'; did you mean 'limit'?"),
+    ):
+        said = hcsim("traces", "convert", logs["philly"], tmp_path / "none.csv", given)
+        assert said.status == 2 and problem in said.err and not (tmp_path / "none.csv").exists()
+
+
+def test_describe_takes_parameters_in_both_forms(tmp_path: Path) -> None:
+    gaia, carbon = tmp_path / "g.csv", tmp_path / "c.csv"
+    gaia.write_text("arrival_time,length,cpus\n1,7,3\n2,7,3\n")
+    carbon.write_text("Time,Carbon Intensity\n2020-01-01 00:00:00,300\n")
+    plot = ("--plot", tmp_path / "p.svg")
+    for before in ("", "trace."):
+        said = hcsim("traces", "describe", "gaia", f"{before}path={gaia}", f"{before}sample=pai_1k", "seed=3", *plot)
+        assert said.status == 0 and re.search(r"0\.012|0\.01167", said.out), said.err  # GPU-hours, of seconds
+        given = (f"{before}path={carbon}", f"{before}zone=NO")  # Norway, and not false
+        said = hcsim("traces", "describe", "carbon_lets_wait_awhile", *given, *plot)
+        assert said.status == 0 and re.search(r"\bNO\b", said.out), said.err
+
+
+def test_validate_takes_parameters_and_folders(tmp_path: Path) -> None:
+    spot = tmp_path / "us-west-2a_v100_1.txt"
+    spot.write_bytes(SAMPLES["spot_strategy"].files["us-west-2a_v100_1.txt"])
+    said = hcsim("traces", "validate", spot)
+    assert said.status == 2 and "expected polarity=failed" in said.err and "to read it as spot_strategy" in said.err
+    for given in ("polarity=failed", "trace.polarity=available"):
+        said = hcsim("traces", "validate", spot, given)
+        assert "2 rows of availability, read as spot_strategy, no defects" in said.out, said.err
+    gavel = tmp_path / "g.trace"
+    gavel.write_bytes(SAMPLES["gavel"].files["a.trace"])
+    (tmp_path / "t.json").write_bytes(SAMPLES["gavel"].files["t.json"])
+    said = hcsim("traces", "validate", gavel, f"throughputs={tmp_path / 't.json'}", "--as", "gavel")
+    assert "row 2: no throughput on v100" in said.out and "1 rows of jobs, read as gavel" in said.out
+    google = tmp_path / "mine.txt"
+    google.write_text("2021-12-10, 13:07:45, 80\n2021-12-10, 13:08:45, 79\n")
+    said = hcsim("traces", "validate", google, "trace=gcp-v100")
+    assert "2 rows of availability, read as bamboo, no defects" in said.out, said.err
+    folder = tmp_path / "skyplane"
+    folder.mkdir()
+    for name, raw in SAMPLES["skyplane"].files.items():
+        (folder / name).write_bytes(raw)
+    said = hcsim("traces", "validate", folder)
+    assert said.status == 0 and "rows of links, read as skyplane, no defects" in said.out, said.err
+    (folder / "cost.csv").write_text("src,dest,cost\na,b,much\n")
+    said = hcsim("traces", "validate", folder)
+    assert said.status == 2 and "row 2: cost is 'much', expected a number" in said.out
+    said = hcsim("traces", "validate", spot, "polarty=failed")
+    assert said.status == 2 and "no source has a parameter 'polarty'; did you mean 'polarity'?" in said.err
 
 
 def test_fetch_knows_what_is_there(shared_traces: Path, tmp_path: Path) -> None:

@@ -237,7 +237,8 @@ def damaged(source: Path, folder: Path, how: str) -> Path:
     with gzip.open(source, "rb") if source.suffix == ".gz" else source.open("rb") as file:
         raw = file.read()
     lines = raw.split(b"\n")
-    path = folder / f"{how}.csv"
+    path = folder / source.parent.name / source.name.removesuffix(".gz")  # names say what some files are of
+    path.parent.mkdir()
     if how == "truncated":
         path.write_bytes(gzip.compress(raw)[:-100])
     elif how == "semicolons":

@@ -73,7 +73,7 @@ def test_the_raw_probe_logs_are_the_complement_of_the_traces(shared_traces: Path
 
 def test_polarity_is_not_guessed(shared_traces: Path) -> None:
     path = str(shared_traces / "spot/skypilot_spot_strategy/2022-11-28T22-23/us-west-2a_v100_1.txt")
-    assert "trace.polarity is ''" in error(SpotStrategy(path=path))
+    assert "trace.polarity is not given" in error(SpotStrategy(path=path))
     failed, available = (SpotStrategy(path=path, polarity=p).read().frame["nodes"] for p in ("failed", "available"))
     assert (failed + available == 1).all()
     assert len(failed) == 2140
@@ -312,11 +312,11 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     path.write_text("0,2022-10-26T22:05:04.000Z,2\n")
     assert "row 1: flag is 2" in error(SpotStrategy(path=str(path), polarity="failed"))
     path.write_text("0,add,n1\n5,vanish,n1\n")
-    assert "row 2: event is 'vanish'" in error(Bamboo(path=str(path)))
+    assert "row 2: event is 'vanish'" in error(Bamboo(path=str(path), trace="p3"))
     path.write_text(
         "date,provider,gpu_model,gpu_count,region,rental_type,price_median_usd,fetched_at\n"
         "2026-03-01,a,H100,1,us,rent,2,2026-03-01T21:00:00Z\n"
     )
     assert "row 2: market is rent, expected one of on_demand, spot, reserved" in error(GpuPrices(path=str(path)))
     path.write_text("Time,Carbon Intensity\n2019-12-20 00:00:00,-3\n")
-    assert "row 2: g_per_kwh is -3.0, expected 0 or more" in error(CarbonLetsWaitAwhile(path=str(path)))
+    assert "row 2: g_per_kwh is -3.0, expected 0 or more" in error(CarbonLetsWaitAwhile(path=str(path), zone="DE"))

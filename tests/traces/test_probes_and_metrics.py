@@ -291,4 +291,4 @@ def test_archives(tmp_path: Path) -> None:
     assert "no table_name 'pqs'; did you mean 'qps'?" in error(AlibabaGenaiMetrics("data", table_name="pqs"))
     header = "exec_time_seconds,prompt_length,checkpoint_model_version_id\n"
     packed(other, {"a.csv": header + "22.0,54.5,m\n"})
-    assert "row 2: prompt_length is 54.5, expected a whole number" in error(AlibabaGenaiProcessed(path=str(other)))
+    assert "row 2: prompt_tokens is 54.5, expected a whole number" in error(AlibabaGenaiProcessed(path=str(other)))

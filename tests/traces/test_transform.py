@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hcsim import InputError, Jobs
+from hcsim.model import JOB_COLUMNS
 from hcsim.traces._transform import Assign, Load, Merge, Shift, Thin, Window, changed, steps
 from hcsim.traces.twin import Twin
+from tests.shell import hcsim
 
 
 def some(n: int = 200, seed: int = 1) -> Jobs:
@@ -63,7 +67,7 @@ def test_merging_keeps_every_job_of_both() -> None:
     assert set(after.tenants) == set(first.tenants) | {f"b-{name}" for name in second.tenants}
     bound = (after.residency >= 0).sum()
     assert bound == (first.residency >= 0).sum() + (second.residency >= 0).sum()
-    with pytest.raises(InputError, match="expected a source of jobs"):
+    with pytest.raises(InputError, match="or a source of jobs"):
         Merge()(first, 0)
 
 
@@ -94,11 +98,37 @@ def test_merging_keeps_what_each_job_asks_for() -> None:
 
 
 def test_assigning_draws_by_share_and_leaves_the_rest() -> None:
-    before = Twin(n=2000, gpus=64, attributes={}).jobs(1)
-    after = Assign({"deadline_share": 1.0}, {"a": 3.0, "b": 1.0})(before, 1)
+    before = Twin(n=2000, gpus=64).jobs(1)
+    after = Assign({"deadline_share": 1.0}, models={"bert": 1, "vgg": 1}, tenants={"a": 3.0, "b": 1.0})(before, 1)
     assert np.isfinite(after.deadline_s).all() and (after.deadline_s > after.arrival_s + after.duration_s).all()
-    assert (after.tenant == 0).mean() == pytest.approx(0.75, abs=0.05)
-    assert np.array_equal(after.residency, before.residency)
+    assert (after.tenant == 0).mean() == pytest.approx(0.75, abs=0.05) and after.tenants == ("a", "b")
+    assert (after.model == 0).mean() == pytest.approx(0.5, abs=0.05) and after.models == ("bert", "vgg")
+    for key in JOB_COLUMNS:
+        if key not in ("deadline_s", "tenant", "model"):
+            assert np.array_equal(getattr(after, key), getattr(before, key), equal_nan=True), key
+    assert (after.residencies, after.dataset_sites) == (before.residencies, before.dataset_sites)
+
+
+def test_assigning_is_by_id_and_needs_the_share_of_what_it_names() -> None:
+    before = Twin(n=500, gpus=64).jobs(1)
+    step = Assign({"deadline_share": 0.5, "dataset_share": 0.5}, tenants={"a": 1, "b": 1})
+    whole, half = step(before, 1), step(before.take(np.arange(0, 500, 2)), 1)
+    for key in ("deadline_s", "dataset_site", "dataset_bytes", "tenant"):
+        assert np.array_equal(getattr(half, key), getattr(whole, key)[::2]), key
+    with pytest.raises(InputError, match="deadline_slack is given without deadline_share"):
+        Assign({"deadline_slack": (1.0, 2.0)})(before, 1)
+    none = Assign({"deadline_share": 0.0, "residency_share": 0.0, "dataset_share": 0.0})(before, 1)
+    assert np.isinf(none.deadline_s).all() and (none.residency == -1).all() and not none.dataset_bytes.any()
+
+
+def test_data_assigned_to_bound_jobs_lies_where_they_may_run() -> None:
+    before = Twin(n=500, gpus=64).jobs(1)
+    bound = before.residency >= 0
+    after = Assign({"dataset_share": 1.0, "dataset_sites": ("onprem", "cloud_eu")})(before, 1)
+    assert bound.any() and {after.dataset_sites[k] for k in after.dataset_site[bound]} == {"cloud_eu"}
+    assert {after.dataset_sites[k] for k in after.dataset_site[~bound]} == {"onprem", "cloud_eu"}
+    with pytest.raises(InputError, match="residency_site is 'cloud_eu', expected one of dataset_sites"):
+        Assign({"dataset_share": 1.0, "dataset_sites": ("onprem",)})(before, 1)
 
 
 def test_steps_compose_in_order() -> None:
@@ -116,7 +146,16 @@ def test_steps_compose_in_order() -> None:
     [
         ([{"windo": {}}], "no step 'windo'; did you mean 'window'?"),
         ([{"thin": {"kep": 1}}], "trace.steps.thin: no parameter 'kep'; did you mean 'keep'?"),
-        ([{"thin": {"keep": 0.5}, "load": {}}], "names 2 steps, expected one"),
+        ([{"thin": {"keep": 0.5}, "load": {}}], "expected one step each, as in {thin: {keep: 0.5}}"),
+        (["thin"], "trace.steps: 'thin', expected one step each"),
+        ([{"thin": 0.5}], "trace.steps.thin is 0.5, expected its parameters"),
+        ([{"thin": {"keep": "x"}}], "trace.steps.thin.keep is 'x', expected a number"),
+        ([{"load": {"gpus": "abc"}}], "trace.steps.load.gpus is 'abc', expected an integer"),
+        ([{"assign": {"tenants": ["a"]}}], "trace.steps.assign.tenants is ['a'], expected a mapping"),
+        ([{"assign": {"attributes": {"deadline_slack": 3}}}], "attributes.deadline_slack is 3, expected a list"),
+        ([{"assign": {"attributes": {"deadlin_share": 1}}}], "no parameter 'deadlin_share'; did you mean 'deadline_s"),
+        ([{"merge": {"trace": "gai"}}], "no trace 'gai'; did you mean 'gaia'?"),
+        ([{"merge": {"trace": "azure_llm"}}], "trace azure_llm is of requests, expected one of jobs"),
     ],
 )
 def test_unknown_steps_are_named(given_: list[Any], said: str) -> None:
@@ -131,10 +170,35 @@ def test_unknown_steps_are_named(given_: list[Any], said: str) -> None:
         (Thin(0.0), "keep is 0.0"),
         (Load(0, 0.5), "gpus is 0"),
         (Shift(-1e9), "moves job"),
-        (Assign(tenants={"a": -1.0}), "expected weights >= 0"),
+        (Shift(float("nan")), "by_s is nan"),
+        (Window(5.0, 5.0), "5 to 5 s, expected 0 <= start_s < end_s"),
+        (Thin(1e-9), "none of 200 jobs"),
+        (Assign(tenants={"a": float("inf")}), "expected finite weights >= 0"),
+        (Assign(tenants={"a": -1.0}), "expected finite weights >= 0"),
     ],
 )
 def test_impossible_steps_are_refused(step: Any, said: str) -> None:
     with pytest.raises(InputError) as error:
         step(some(), 0)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_trace_is_merged_by_its_name(tmp_path: Path) -> None:
+    log = tmp_path / "more.csv"
+    log.write_text("timestamp,duration,num_gpus,gpu_time,cluster\n2017-10-09 07:01:55,66.0,1,66.0,vc1\n")
+    (step,) = steps([{"merge": {"trace": "philly", "parameters": {"path": str(log)}, "prefix": "p-"}}])
+    after = step(some(), 0)
+    assert len(after) == 201 and "p-vc1" in after.tenants
+
+
+def test_a_load_is_of_the_fleet_of_the_run(tmp_path: Path) -> None:
+    for fleet, gpus in (("lab", 64), ("hybrid", 288)):
+        folder = tmp_path / fleet
+        overrides = [f"fleet={fleet}", "strategy=fifo", "trace=twin", "trace.steps=[{load:{target:0.7}}]"]
+        overrides += ["trace.attributes.dataset_share=0", "trace.attributes.residency_share=0"]
+        said = hcsim("run", *overrides, f"hydra.run.dir={folder}")
+        assert said.status == 0, said.err
+        jobs = pd.read_parquet(folder / "jobs.parquet")
+        work = (jobs["duration_s"] * jobs["gpus"]).sum()
+        span_s = jobs["arrival_s"].max() - jobs["arrival_s"].min()
+        assert work / span_s / gpus == pytest.approx(0.7, rel=1e-6)

@@ -274,9 +274,9 @@ def test_other_profiles(shared_traces: Path) -> None:
 def test_bad_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "placements-x.csv"
     path.write_text("local_bsz,placement,step_time,sync_time\n20,1,0.1,0.2\n20,a,0.1,0.2\n")
-    assert "row 3: placement is 'a', expected digits" in error(ProfileSia(path=str(path)))
+    assert "row 3: placement is 'a', expected digits" in error(ProfileSia(path=str(path), model="bert"))
     path.write_text("not parquet")
-    assert "not a Parquet table" in error(CarbonOpendc(path=str(path)))
+    assert "not a Parquet table" in error(CarbonOpendc(path=str(path), zone="DE"))
     for text in ("[]", '{"v100": {"nonsense": {"null": 1}}}', '{"v100": 3}'):
         path.write_text(text)
         assert "not a table of throughputs" in error(ProfileGavel(path=str(path)))
