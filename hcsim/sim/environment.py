@@ -74,7 +74,8 @@ class LaneEnvironment(simpy.Environment):
                     continue
                 self.arrived, coming = i, t
             rows = self.rows = []
-            self.ready = ready = []  # taken first: what falls due by being processed belongs to the next instant
+            ready: list[int] = []
+            self.ready = ready  # taken first: what falls due by being processed belongs to the next instant
             while due and due[0][0] <= t:
                 job = heappop(due)[1]
                 if not ready or ready[-1] != job:  # one that was stopped and set going again may stand there twice
