@@ -48,9 +48,9 @@ class Held:
 
 
 def last_before(by: Ints, t: Floats, known_by: Ints, known_t: Floats, *, exact: bool) -> Ints:
-    """For each (by, t) the last row of (known_by, known_t) of the same ``by`` before (``exact``: or at) ``t``; -1: none.
+    """For each (by, t) the last row of (known_by, known_t) of the same ``by`` before ``t``, or at it where ``exact``.
 
-    ``known`` must be sorted by (by, t).
+    -1 where there is none.
     """
     order = np.lexsort((known_t, known_by))
     both = np.r_[known_by[order], by]

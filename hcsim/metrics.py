@@ -324,10 +324,11 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
     ``finished_sha256`` tells whether two runs finished the same jobs.
     ``gpu_utilization`` is busy GPU-seconds over GPU-seconds that were up; ``gpu_seconds_lost`` counts run time done
     again; ``deadline_miss_rate`` is over jobs with a deadline. ``commitment_unused_share`` is of the GPU-hours of
-    reserved pools, ``energy_kwh`` is at the meter and ``carbon_kg`` None where an intensity is not known.
+    reserved pools; ``energy_kwh`` is at the meter (None: no pool's power is modelled), and ``carbon_kg`` is None where
+    an intensity is not known.
     """
     ledger = ledger or bill(rows, fleet, jobs=jobs)
-    power = energy(rows, fleet)
+    power, modelled = energy(rows, fleet), any(pool.max_w for pool in fleet.pools)
     table = job_table(rows, jobs, fleet, ledger, power)
     use = gpu_seconds(rows, fleet)
     done = ~np.isnan(table["finish_s"])
@@ -363,8 +364,8 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
         "cost_by_market_usd": ledger.by_market_usd(fleet),
         "cost_by_category_usd": ledger.by_category_usd(),
         "commitment_unused_share": ledger.unused_share(fleet),
-        "energy_kwh": power.kwh,
-        "carbon_kg": power.carbon_kg(),
+        "energy_kwh": power.kwh if modelled else None,
+        "carbon_kg": power.carbon_kg() if modelled else None,
         "deadline_miss_rate": mean(table["deadline_missed"][due].astype(float)),
         "preemptions": int(table["preemptions"].sum()),
         "migrations": int(table["migrations"].sum()),
