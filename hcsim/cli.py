@@ -29,6 +29,8 @@ COMMANDS = {
     "traces": "hcsim traces list | describe NAME | validate PATH | convert NAME FILE | fetch NAME",
     "replay": "feed a run's log back in and compare: hcsim replay RUN",
     "explain": "the story of one job: hcsim explain RUN JOB",
+    "market": "price books with source and date: hcsim market show [NAME ...]",
+    "bill": "a run's bill as FOCUS, and checked against one: hcsim bill export RUN --out FILE | check RUN FILE",
     "demo": "six strategies, five seeds, a hybrid fleet, one page: hcsim demo [DIR]",
 }
 
@@ -46,7 +48,25 @@ def folder_name(overrides: str) -> str:
     return raw[: LONGEST - 20].decode(errors="ignore") + "..." + hashlib.sha256(raw).hexdigest()[:16]
 
 
-OmegaConf.register_new_resolver("bare", folder_name, replace=True)
+def price(book: str, region: str, item: str, market: str = "") -> float:
+    """``${usd:aws,us-east-1,H100,on_demand}`` in a configuration: a price of :mod:`hcsim.prices`, in USD."""
+    from hcsim.money_commands import book as found
+
+    return found(book).usd(region, item, market)
+
+
+def tariff(book: str, name: str) -> dict[str, Any]:
+    """``${tariff:aws,aws-internet}`` in a configuration: an egress tariff of a price book."""
+    from hcsim.money_commands import book as found
+
+    of = found(book).tariff(name)
+    tiers = [list(tier) for tier in of.tiers]
+    target = "hcsim.fleet.Tariff"
+    return {"_target_": target, "name": of.name, "tiers": tiers, "free_gb": of.free_gb, "gb_bytes": of.gb_bytes}
+
+
+for _name, _resolver in (("bare", folder_name), ("usd", price), ("tariff", tariff)):
+    OmegaConf.register_new_resolver(_name, _resolver, replace=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -181,7 +201,7 @@ def _in_order(args: list[str]) -> list[str]:
 
 
 def _run_help() -> str:
-    groups = "\n".join(f"  {name:<10} {', '.join(options)}" for name, options in choices().items())
+    groups = "\n".join(f"  {name:<10} {', '.join(options)}" for name, options in choices().items() if name != "market")
     keys = "seed=0  data_dir=FOLDER (or HCSIM_DATA)  trace.path=FILE  on_infeasible=reject|error  hydra.run.dir=FOLDER"
     return (
         "usage: hcsim run [key=value ...]           one run\n"
@@ -388,6 +408,9 @@ def plain(error: BaseException) -> str:
     """A configuration error in one line, with the nearest valid name for a misspelt choice."""
     from hydra.errors import MissingConfigException, OverrideParseException
 
+    if isinstance(error.__context__, InputError):  # raised by one of our resolvers
+        key = getattr(error, "full_key", None)
+        return f"{key}: {error.__context__}" if key else str(error.__context__)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, MissingConfigException) and error.options:
         wanted = str(error.missing_cfg_file)

@@ -40,6 +40,10 @@ def main(args: Sequence[str]) -> int:
         if later:  # key=value may stand after an option
             given.overrides += later
         return trace_commands.main(given)
+    if args[0] in ("market", "bill"):
+        from hcsim import money_commands
+
+        return money_commands.main(args[0], parser, args[1:])
     if args[0] == "replay":
         parser.add_argument("run", metavar="RUN")
         return replay(Path(parser.parse_args(args[1:]).run))
@@ -119,7 +123,7 @@ def _checked(strategy: Any) -> str:
     return "ok"
 
 
-def _experiment(run: Path) -> Any:
+def experiment_of(run: Path) -> Any:
     """The experiment that a run folder holds."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -142,7 +146,7 @@ def replay(run: Path) -> int:
     from hcsim.progress import Busy
     from hcsim.replay import replay as again
 
-    experiment = _experiment(run)
+    experiment = experiment_of(run)
     started = time.monotonic()
     with Busy(f"replaying {run}"):
         ready = experiment.prepare()
@@ -160,7 +164,7 @@ def explain(run: Path, job: int) -> int:
     from hcsim.explain import explain as story
     from hcsim.log import Log
 
-    ready = _experiment(run).prepare()
+    ready = experiment_of(run).prepare()
     print("\n".join(story(Log.read(run / "log.parquet").array(), ready.jobs, ready.fleet, job)))
     return 0
 

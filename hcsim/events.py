@@ -18,8 +18,8 @@ class Kind(IntEnum):
     # losses
     LINK_DOWN = 1  # subject: link, carries nothing until it is up
     NODE_DOWN = 2  # subject: node; value: 1 when it was reclaimed, 0 when it failed
-    LOST = 3  # subject: job; node: the node that went (-1: the job crashed); value: seconds of its run that are lost
-    SHRUNK = 4  # subject: elastic job that goes on without a node that went; node; value: seconds of its run lost
+    SHRUNK = 3  # subject: elastic job that goes on without a node that went; node; value: seconds of its run lost
+    LOST = 4  # subject: job; node: the node that went (-1: the job crashed); value: seconds of its run that are lost
     PREEMPTED = 5  # subject: job, its GPUs are free now; value: seconds of its run that are lost
     # completions
     FINISHED = 10  # subject: job; value: seconds of its last run that went into checkpoints

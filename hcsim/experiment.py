@@ -162,7 +162,7 @@ class Experiment:
             raise
         finally:
             executor.close()
-        ledger = bill(log.array(), ready.fleet)
+        ledger = bill(log.array(), ready.fleet, jobs=ready.jobs)
         summary = self.identity(ready) | summarize(log.array(), ready.jobs, ready.fleet, ledger)
         summary["jobs_submitted"] = ready.submitted
         summary["jobs_infeasible"] = ready.submitted - len(ready.jobs)
@@ -244,7 +244,7 @@ class Result:
         """One row per job, see :func:`hcsim.metrics.job_table`."""
         import pandas as pd
 
-        return pd.DataFrame(job_table(self.log.array(), self.jobs, self.fleet))
+        return pd.DataFrame(job_table(self.log.array(), self.jobs, self.fleet, self.ledger))
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
@@ -256,7 +256,7 @@ class Result:
         for name, frame in (
             ("jobs", self.table),
             ("timeline", self.timeline),
-            ("ledger", self.ledger.frame(self.fleet)),
+            ("ledger", self.ledger.frame(self.fleet, self.jobs)),
         ):
             write_atomically(folder / f"{name}.parquet", partial(frame.to_parquet, index=False))
         text = json.dumps(self.summary, indent=1, allow_nan=False, default=str) + "\n"

@@ -12,22 +12,28 @@ import numpy as np
 import numpy.typing as npt
 
 from hcsim.events import KINDS, Kind
-from hcsim.ledger import HOUR_S, Ledger, bill
+from hcsim.ledger import Ledger, bill
 from hcsim.model import Fleet, Jobs
+from hcsim.power import Energy, energy
 from hcsim.spells import Floats, Rows, Spells, by_job, of_kinds, spells, with_shrunk_claims
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def job_table(rows: Rows, jobs: Jobs, fleet: Fleet) -> dict[str, npt.NDArray[Any]]:
+def job_table(
+    rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None, use: Energy | None = None
+) -> dict[str, npt.NDArray[Any]]:
     """One row per job, as columns of shape (jobs,).
 
     ``jct_s`` is arrival to finish, ``queue_delay_s`` arrival to first start; ``run_s`` seconds started over all spells,
-    ``gpu_s`` GPU-seconds held, ``lost_gpu_s`` GPU-seconds of run done again; ``cost_usd`` its GPU-seconds held at the
-    list price of their pools, plus its egress (rented nodes' idle time and unused owned nodes belong to no job).
+    ``gpu_s`` GPU-seconds held, ``lost_gpu_s`` GPU-seconds of run done again; ``cost_usd`` its items in the ledger,
+    ``energy_kwh`` what its GPUs took at the meter and ``carbon_kg`` the CO2e of that (NaN: intensity not known). Idle
+    nodes and unused commitments belong to no job.
     """
     n = len(jobs)
+    ledger = ledger or bill(rows, fleet, jobs=jobs)
+    kwh, carbon_kg = (use or energy(rows, fleet)).of_jobs(n)
     held = spells(rows, fleet)
     end = of_kinds(rows, Kind.FINISHED)
     finish = np.full(n, np.nan)
@@ -38,12 +44,6 @@ def job_table(rows: Rows, jobs: Jobs, fleet: Fleet) -> dict[str, npt.NDArray[Any
     first_start[np.isinf(first_start)] = np.nan
     ran = np.where(started, held.stopped_s - held.started_s, 0.0)
     held_s = held.released_s - held.placed_s
-    price = np.array([pool.usd_per_gpu_h for pool in fleet.pools])
-    cost = np.bincount(held.job, held.gpus * held_s / HOUR_S * price[held.pool], minlength=n)
-    moved = of_kinds(rows, Kind.TRANSFERRED)
-    for row in moved:
-        link = fleet.link(int(row["node"]), int(row["detail"]))
-        cost[row["subject"]] += 0.0 if link is None else float(row["value"]) / 1e9 * link.usd_per_gb
     drains = of_kinds(rows, Kind.DRAINING)
     rejected = np.zeros(n, bool)
     rejected[of_kinds(rows, Kind.REJECTED)["subject"]] = True
@@ -69,7 +69,9 @@ def job_table(rows: Rows, jobs: Jobs, fleet: Fleet) -> dict[str, npt.NDArray[Any
         "last_pool": np.array([*(p.name for p in fleet.pools), ""])[last_pool],
         "last_site": np.array([*(fleet.sites[s].name for s in fleet.pool_site), ""])[last_pool],
         "deadline_missed": np.isfinite(jobs.deadline_s) & ~(finish <= jobs.deadline_s),
-        "cost_usd": cost,
+        "cost_usd": ledger.by_job_usd(n),
+        "energy_kwh": kwh,
+        "carbon_kg": carbon_kg,
         "status": np.where(rejected, "rejected", np.where(np.isnan(finish), "unfinished", "finished")),
     }
 
@@ -321,10 +323,13 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
     JCT is over finished jobs and queue delay over started ones, so both say little of a run that left some unfinished;
     ``finished_sha256`` tells whether two runs finished the same jobs.
     ``gpu_utilization`` is busy GPU-seconds over GPU-seconds that were up; ``gpu_seconds_lost`` counts run time done
-    again; ``deadline_miss_rate`` is over jobs with a deadline.
+    again; ``deadline_miss_rate`` is over jobs with a deadline. ``commitment_unused_share`` is of the GPU-hours of
+    reserved pools; ``energy_kwh`` is at the meter (None: no pool's power is modelled), and ``carbon_kg`` is None where
+    an intensity is not known.
     """
-    table = job_table(rows, jobs, fleet)
-    ledger = ledger or bill(rows, fleet)
+    ledger = ledger or bill(rows, fleet, jobs=jobs)
+    power, modelled = energy(rows, fleet), any(pool.max_w for pool in fleet.pools)
+    table = job_table(rows, jobs, fleet, ledger, power)
     use = gpu_seconds(rows, fleet)
     done = ~np.isnan(table["finish_s"])
     jct, delay = table["jct_s"][done], table["queue_delay_s"][~np.isnan(table["queue_delay_s"])]
@@ -355,8 +360,12 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
         "gpu_seconds_used": use["busy"],
         "gpu_seconds_lost": float(table["lost_gpu_s"].sum()),
         "cost_usd": ledger.total_usd,
-        "cost_egress_usd": float(ledger.usd[ledger.kind == "egress"].sum()),
-        "cost_by_market_usd": ledger.by_market_usd(),
+        "cost_egress_usd": float(ledger.usd[ledger.of("egress")].sum()),
+        "cost_by_market_usd": ledger.by_market_usd(fleet),
+        "cost_by_category_usd": ledger.by_category_usd(),
+        "commitment_unused_share": ledger.unused_share(fleet),
+        "energy_kwh": power.kwh if modelled else None,
+        "carbon_kg": power.carbon_kg() if modelled else None,
         "deadline_miss_rate": mean(table["deadline_missed"][due].astype(float)),
         "preemptions": int(table["preemptions"].sum()),
         "migrations": int(table["migrations"].sum()),

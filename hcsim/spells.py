@@ -13,6 +13,7 @@ from hcsim.model import Fleet
 
 Rows = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+_OF_SPELLS = (Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED)
 _POPCOUNT = np.array([mask.bit_count() for mask in range(1 << 16)], np.int64)
 
 
@@ -44,8 +45,7 @@ class Spells:
 def spells(rows: Rows, fleet: Fleet) -> Spells:
     """The spells of a log. Shape of each column: (number of times a job was given GPUs,)."""
     end_s = float(rows["time_s"][-1]) if len(rows) else 0.0
-    kinds = (Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED)
-    mine, opens = by_job(of_kinds(with_shrunk_claims(rows), *kinds, Kind.SHRUNK))
+    mine, opens = by_job(of_kinds(with_shrunk_claims(rows), *_OF_SPELLS, Kind.SHRUNK))
     kind, job, time = mine["kind"].astype(np.int64), mine["subject"].astype(np.int64), mine["time_s"]
     is_part = kind == Kind.PLACED
     number = np.cumsum(opens) - 1
@@ -70,7 +70,7 @@ def spells(rows: Rows, fleet: Fleet) -> Spells:
     spell_of = number - _ends_a_move(kind, mine["detail"], job)  # the spell that a row is about
     drains = kind == Kind.DRAINING
     out.stopped_s[spell_of[drains]] = time[drains]
-    for ends in (Kind.PREEMPTED, Kind.LOST, Kind.SHRUNK, Kind.FINISHED):
+    for ends in (Kind.PREEMPTED, Kind.SHRUNK, Kind.LOST, Kind.FINISHED):
         at = kind == ends
         where = spell_of[at]
         out.released_s[where] = time[at]
@@ -94,24 +94,23 @@ def with_shrunk_claims(rows: Rows) -> Rows:
     at = np.flatnonzero(rows["kind"] == Kind.SHRUNK)
     if not len(at):
         return rows
+    jobs = set(rows["subject"][at].tolist())
+    kinds = [int(kind) for kind in (*_OF_SPELLS, Kind.SHRUNK)]
     held: dict[int, list[Any]] = {}  # job that shrinks -> its claim
+    last: dict[int, int] = {}  # job that shrinks -> the kind of its last row
     before: list[int] = []
     more: list[Any] = []
-    jobs = set(rows["subject"][at].tolist())
-    for i in np.flatnonzero(np.isin(rows["kind"], [int(Kind.PLACED), int(Kind.SHRUNK)])).tolist():
-        job = int(rows["subject"][i])
-        if job not in jobs:
-            continue
-        if rows["kind"][i] == Kind.PLACED:
-            parts = held.get(job, [])
-            held[job] = [*(p for p in parts if p["time_s"] == rows["time_s"][i]), rows[i]]
-        else:
-            left = [part.copy() for part in held[job] if part["node"] != rows["node"][i]]
-            for part in left:
+    for i in np.flatnonzero(np.isin(rows["kind"], kinds) & np.isin(rows["subject"], list(jobs))).tolist():
+        job, kind = int(rows["subject"][i]), int(rows["kind"][i])
+        if kind == Kind.PLACED:
+            held[job] = [*(held[job] if last.get(job) == kind else ()), rows[i]]
+        elif kind == Kind.SHRUNK:
+            held[job] = [part.copy() for part in held.get(job, ()) if part["node"] != rows["node"][i]]
+            for part in held[job]:
                 part["time_s"] = rows["time_s"][i]
-            held[job] = left
-            before += [i + 1] * len(left)
-            more += left
+            before += [i + 1] * len(held[job])
+            more += held[job]
+        last[job] = kind
     return np.insert(rows, before, np.array(more, rows.dtype))
 
 

@@ -288,7 +288,11 @@ class State:
         """An elastic job goes on without a node: it restarts on what is left of its claim."""
         books = self.books
         self._credit(job, t, value)
-        books.claims[job] = tuple(part for part in books.claims[job] if part[0] != node)
+        old = books.claims[job]
+        books.claims[job] = left = tuple(part for part in old if part[0] != node)
+        if books.capacity.track_host:  # its CPUs and RAM go along, even where that is more than there is
+            books.capacity.use_host(old, books.job_class[job], 1.0)
+            books.capacity.use_host(left, books.job_class[job], -1.0)
         books.status[job] = Status.PLACED
         books.since_s[job] = t
         if books.ends is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hcsim import Fleet, Jobs, Link, NodePool, Plan, Site, Strategy, View, while_waiting
 from hcsim.events import Kind
-from hcsim.sim.world import SLOT_S
+from hcsim.sim.nodes import SLOT_S
 from hcsim.strategies.first_fit import FirstFit
 from hcsim.strategies.random_fit import RandomFit
 from hcsim.traces.twin import Twin

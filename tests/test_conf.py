@@ -36,7 +36,7 @@ def needs_torch(*names: str) -> None:
 def test_every_group_has_a_choice() -> None:
     found = choices()
     assert all(found[group] for group in PARTS)
-    assert set(found) - {"experiment", "hydra"} == set(PARTS)
+    assert set(found) - {"experiment", "hydra", "market"} == set(PARTS)
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY)

@@ -168,7 +168,7 @@ def test_a_table_that_cannot_be_written_leaves_no_summary(tmp_path: Path, monkey
 
     ledger = result.ledger.frame(result.fleet)
     monkeypatch.setattr(ledger, "to_parquet", full)
-    monkeypatch.setattr(type(result.ledger), "frame", lambda self, fleet: ledger)
+    monkeypatch.setattr(type(result.ledger), "frame", lambda self, fleet, jobs: ledger)
     with pytest.raises(OSError, match="No space left"):
         result.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jobs.parquet", "timeline.parquet"]

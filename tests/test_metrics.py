@@ -42,10 +42,10 @@ def test_a_rented_node_is_billed_from_up_to_off_with_its_minimum() -> None:
     work = jobs((0, 500, 4), (0, 10, 4))
     log = play(FirstFit(), fleet, work)
     ledger = bill(log.array(), fleet)
-    assert ledger.by_market_usd()["on_demand"] == pytest.approx(4 * 4 * 60 / 3600)
-    assert ledger.by_market_usd()["owned"] == pytest.approx(4 * 500 / 3600)
+    assert ledger.by_market_usd(fleet)["on_demand"] == pytest.approx(4 * 4 * 60 / 3600)
+    assert ledger.by_market_usd(fleet)["owned"] == pytest.approx(4 * 500 / 3600)
     # at 130 s the stretch is 30 s old and owes its minimum of 60 s already
-    assert bill(log.array(), fleet, 130.0).by_market_usd()["on_demand"] == pytest.approx(4 * 4 * 60 / 3600)
+    assert bill(log.array(), fleet, 130.0).by_market_usd(fleet)["on_demand"] == pytest.approx(4 * 4 * 60 / 3600)
     use = gpu_seconds(log.array(), fleet)
     assert use["busy"] == 4 * 500 + 4 * 10
     assert use["starting"] == 0.0  # the claim waited for its node to boot, not on GPUs that were up
@@ -60,7 +60,7 @@ def test_egress_is_billed_by_the_link() -> None:
     )
     log = play(FirstFit(), fleet, work)
     ledger = bill(log.array(), fleet)
-    assert ledger.usd[ledger.kind == "egress"].tolist() == [pytest.approx(50 * 0.02)]
+    assert ledger.usd[ledger.of("egress")].tolist() == [pytest.approx(50 * 0.02)]
     # asked at 0, up at 100, 50 GB at 1 GB/s: starts at 150 after 50 s of staging on four GPUs
     assert job_table(log.array(), work, fleet)["first_start_s"].tolist() == [150.0]
     assert gpu_seconds(log.array(), fleet)["starting"] == 4 * 50
@@ -150,7 +150,7 @@ def test_sums_hold_for_any_run(seed: int, own: int, load: float, preemptive: boo
     bills = [bill(rows, fleet, t).total_usd for t in times]
     assert all(a <= b + 1e-9 for a, b in pairwise(bills))
     ledger = bill(rows, fleet)
-    assert ledger.total_usd == pytest.approx(sum(ledger.by_market_usd().values()))
+    assert ledger.total_usd == pytest.approx(sum(ledger.by_market_usd(fleet).values()))
     assert ledger.total_usd == pytest.approx(bills[-1])
     frame = timeline(rows, work, fleet, 50)
     assert (frame["gpus_held"] >= -1e-9).all() and (frame["waiting_jobs"] >= 0).all()

@@ -31,6 +31,7 @@ class LaneEnvironment(simpy.Environment):
         self.until_s = until_s
         self.arrived = 0  # jobs that have arrived
         self.due: list[tuple[float, int]] = []
+        self.ready: list[int] = []  # jobs that are due in this instant
         self.rows: list[Row] = []
 
     def at(self, time_s: float, happen: Callable[[], None]) -> None:
@@ -73,15 +74,16 @@ class LaneEnvironment(simpy.Environment):
                     continue
                 self.arrived, coming = i, t
             rows = self.rows = []
-            if queued:
-                while queue and queue[0][0] <= t:
-                    simpy_step()
-            self._now = t
-            ready: list[int] = []  # taken first: what falls due by being processed belongs to the next instant
+            ready: list[int] = []
+            self.ready = ready  # taken first: what falls due by being processed belongs to the next instant
             while due and due[0][0] <= t:
                 job = heappop(due)[1]
                 if not ready or ready[-1] != job:  # one that was stopped and set going again may stand there twice
                     ready.append(job)
+            if queued:
+                while queue and queue[0][0] <= t:
+                    simpy_step()
+            self._now = t
             for job in ready:
                 on_due(t, job)
             while coming <= t:

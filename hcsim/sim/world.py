@@ -184,12 +184,16 @@ class Simulation(LaneEnvironment):
     def _restart(self, job: int) -> None:
         """All that it needs is there; one that has run before takes its time to come up again."""
         self._last_due_s = self._now
-        due = self._now + (float(self.jobs.restart_s[job]) if job in self._saved_at else 0.0)
-        if due <= self._now:
+        restart_s = float(self.jobs.restart_s[job]) if job in self._saved_at else 0.0
+        if self._now + restart_s <= self._now:
             self._begin(job)
-            return
+        else:
+            self._come_up(job, restart_s)
+
+    def _come_up(self, job: int, restart_s: float) -> None:
+        """It runs after so long; after no time it does when all that befalls it in this instant has."""
         self._phase[job] = _STARTING
-        self._due_s[job] = due
+        self._due_s[job] = due = self._now + restart_s
         heappush(self.due, (due, job))
 
     def _begin(self, job: int) -> None:
@@ -316,7 +320,7 @@ class Simulation(LaneEnvironment):
 
     def lose_on(self, node: int, warned_s: float) -> None:
         """A node is gone: each job on it is lost, or shrinks when it is elastic and enough of it is left."""
-        known = {job for _, job in self.due} | self.data.fetching()
+        known = {job for _, job in self.due} | set(self.ready) | self.data.fetching()
         for job in sorted(known):
             if any(part[0] == node for part in self._where[job] or ()):
                 self._lose(job, node, warned_s)
@@ -336,14 +340,15 @@ class Simulation(LaneEnvironment):
             lost_s = self._fall_back(job, self._ran_s.pop(job))  # what it was writing is not whole
         left = tuple(part for part in allocation if part[0] != node)
         size = sum(mask.bit_count() for _, mask, _ in left)
-        shrinks = phase == _RUNNING and 0 < self.jobs.min_gpus[job] <= size < self.jobs.max_gpus[job]
-        self._stop(job)
-        if shrinks:
-            self.tell(Kind.SHRUNK, job, node, lost_s)
-            self._where[job] = left
-            self._restart(job)
-        else:
+        if phase == _DRAINING or size < self.jobs.min_gpus[job]:
+            self._stop(job)
             self.tell(Kind.LOST, job, node, lost_s)
+            return
+        self.tell(Kind.SHRUNK, job, node, lost_s)
+        if phase != _FETCHING:  # what is on its way to the site goes on
+            self._stop(job)
+            self._come_up(job, float(self.jobs.restart_s[job]) if job in self._saved_at else 0.0)
+        self._where[job] = left
 
     def _kill(self, job: int, allocation: Allocation, value: float) -> None:
         """A node went down, or did not come, under a claim that had not been handed over yet."""

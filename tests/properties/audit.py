@@ -223,9 +223,10 @@ class Audit:
         life.status, life.claim, life.moves = "waiting", [], False
 
     def _shrunk(self, job: int, node: int, value: float, detail: float) -> None:
-        life = self._be(job, "running")
-        left = tuple(part for part in life.uses if part[0] != node)
-        self.require(self.node[node] == "down" and len(left) < len(life.uses), f"job {job} shrinks with node {node}")
+        life = self._be(job, "running", "placed")  # it may lose several nodes at one instant, or while it restarts
+        held = life.uses or tuple(life.claim)
+        left = tuple(part for part in held if part[0] != node)
+        self.require(self.node[node] == "down" and len(left) < len(held), f"job {job} shrinks with node {node}")
         self.require(len(gpus_of(left)) >= self.jobs.min_gpus[job], f"job {job} shrinks to {len(gpus_of(left))} GPUs")
         self._stop(job, "shrunk", self.now, value)
         life.status, life.claim = "placed", list(left)

@@ -210,7 +210,7 @@ def test_two_jobs_on_one_gpu_are_found() -> None:
         audited(rows, world)
 
 
-@pytest.mark.parametrize("kind", [Kind.NODE_OFF, Kind.NODE_UP, Kind.TRANSFERRING, Kind.PRICE_CHANGED, Kind.FINISHED])
+@pytest.mark.parametrize("kind", [Kind.NODE_OFF, Kind.NODE_UP, Kind.TRANSFERRED, Kind.PRICE_CHANGED, Kind.FINISHED])
 def test_sums_of_another_log_do_not_reconcile(kind: Kind) -> None:
     world, rows = busy()
     with pytest.raises(AssertionError):

@@ -1,0 +1,139 @@
+"""``hcsim market`` and ``hcsim bill``: what providers charge, and what a run was charged."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hcsim.cli import CONF
+from hcsim.errors import InputError, nearest
+from hcsim.prices import OLD_DAYS, Book, read
+
+
+def books() -> dict[str, Path]:
+    """Price books that ship, by name."""
+    return {path.stem: path for path in sorted((CONF / "market").glob("*.yaml"))}
+
+
+def book(name: str) -> Book:
+    """A price book by its name, or from a file of the user's own.
+
+    Raises:
+        InputError: there is none; with the nearest name.
+    """
+    known = books()
+    if name.endswith((".yaml", ".yml")):
+        return read(Path(name))
+    if name not in known:
+        raise InputError(f"no price book '{name}'; {nearest(name, known)}")
+    return read(known[name])
+
+
+def add_market_arguments(parser: argparse.ArgumentParser) -> None:
+    """``hcsim market show [NAME ...]``."""
+    parser.description = "Show price books: what providers charge, each price with its source and date."
+    parser.add_argument("what", choices=("show",))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a book that ships, or a file (default: all)")
+
+
+def market(given: argparse.Namespace, today: datetime.date | None = None) -> int:
+    """Print books; what is old is said on standard error."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for name in given.names or books():
+        shown = book(name)
+        console.print(shown.table())
+        many, age = shown.oldest(today or datetime.datetime.now(datetime.UTC).date())
+        if many:
+            print(
+                f"hcsim: warning: {shown.name}: {many} prices are older than {OLD_DAYS} days, the oldest {age:,} days;"
+                " check them before you decide anything by them",
+                file=sys.stderr,
+            )
+    return 0
+
+
+def add_bill_arguments(parser: argparse.ArgumentParser) -> None:
+    """``hcsim bill export RUN --out FILE`` and ``hcsim bill check RUN FILE``."""
+    parser.description = "A run's bill in the columns of FOCUS, or a FOCUS bill held against the run's, by service."
+    parser.add_argument("what", choices=("export", "check"))
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("bill", nargs="?", metavar="FILE", help="check: a FOCUS bill, CSV or Parquet")
+    parser.add_argument("--out", metavar="FILE", help="export: where to; .parquet or CSV")
+    parser.add_argument("--start", default="2026-01-01", help="export: date of the run's second 0 (UTC)")
+    parser.add_argument("--by", default="ServiceName", help="check: column that services are told apart by")
+    parser.add_argument("--tolerance", type=float, default=0.01, help="check: USD that a service may be off")
+
+
+def bill(given: argparse.Namespace) -> int:
+    """Export a run's bill or check one; exit status 1 where a service is off by more than the tolerance."""
+    from hcsim import focus
+    from hcsim.commands import experiment_of
+    from hcsim.experiment import write_atomically
+    from hcsim.ledger import bill as made
+    from hcsim.log import Log
+
+    run = Path(given.run)
+    if given.what == "export" and not given.out:
+        raise InputError("bill export: --out is missing, expected a file")
+    if given.what == "check" and not given.bill:
+        raise InputError("bill check: FILE is missing, expected a FOCUS bill")
+    try:
+        start = datetime.datetime.fromisoformat(given.start).replace(tzinfo=datetime.UTC)
+    except ValueError:
+        raise InputError(f"bill: --start is {given.start}, expected a date (YYYY-MM-DD)") from None
+    bill_ = focus.load(Path(given.bill)) if given.what == "check" else None
+    ready = experiment_of(run).prepare()
+    ledger = made(Log.read(run / "log.parquet").array(), ready.fleet, jobs=ready.jobs)
+    ours = focus.export(ledger, ready.fleet, ready.jobs, start)
+    if bill_ is not None:
+        return _check(ours, bill_, given.by, given.tolerance)
+    out = Path(given.out)
+    parquet = out.suffix == ".parquet"
+    write_atomically(
+        out, lambda path: ours.to_parquet(path, index=False) if parquet else ours.to_csv(path, index=False)
+    )
+    print(f"{out}: {len(ours):,} charges, {ours['BilledCost'].sum():,.2f} USD")
+    return 0
+
+
+def _check(ours: Any, bill_: Any, by: str, tolerance: float) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from hcsim.focus import compare
+
+    for name, frame in (("the bill", bill_), ("a run's bill", ours)):
+        if by not in frame.columns:
+            raise InputError(f"bill check: {name} has no column '{by}'; {nearest(by, frame.columns)}")
+    result = compare(ours, bill_, ("ProviderName", by))
+    table = Table(title="run against bill (BilledCost, USD)")
+    for name in ("provider", by, "run", "bill", "error", "error %"):
+        table.add_column(name, justify="left" if name in ("provider", by) else "right")
+    for row in [
+        *result.itertuples(index=False),
+        ("all", "", *result[["run_usd", "bill_usd", "error_usd"]].sum(), None),
+    ]:
+        provider, service, run_usd, bill_usd, error_usd, share = row
+        if provider == "all":
+            share = error_usd / bill_usd if bill_usd else float("nan")
+        shown = "" if share != share else f"{100 * share:.2f}"
+        table.add_row(provider, service, *(f"{usd:,.2f}" for usd in (run_usd, bill_usd, error_usd)), shown)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    off = int((result["error_usd"].abs() > tolerance).sum())
+    print(f"{len(result) - off} of {len(result)} services agree within {tolerance:g} USD")
+    return 1 if off else 0
+
+
+def main(name: str, parser: argparse.ArgumentParser, args: Sequence[str]) -> int:
+    """Run ``hcsim market`` or ``hcsim bill``; its exit status."""
+    if name == "market":
+        add_market_arguments(parser)
+        return market(parser.parse_args(args))
+    add_bill_arguments(parser)
+    return bill(parser.parse_args(args))
