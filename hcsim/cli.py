@@ -29,6 +29,7 @@ COMMANDS = {
     "traces": "hcsim traces list | describe NAME | validate PATH | convert NAME FILE | fetch NAME",
     "replay": "feed a run's log back in and compare: hcsim replay RUN",
     "explain": "the story of one job: hcsim explain RUN JOB",
+    "repro": "rerun a published result and compare, row by row: hcsim repro list | run NAME",
     "demo": "six strategies, five seeds, a hybrid fleet, one page: hcsim demo [DIR]",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,11 +121,10 @@ def bill(rows: npt.NDArray[Any], fleet: Fleet, until_s: float | None = None) -> 
             up_s[node] = t
         elif node in up_s:
             start = up_s.pop(node)
-            _compute(items, fleet, p, node, 1, start, t, max(t, start + fleet.pools[p].min_billing_s), prices[p])
+            _compute(items, fleet, p, node, 1, start, t, _paid_until_s(fleet, p, start, t), prices[p])
     for node, start in sorted(up_s.items()):
         p = fleet.node_pool[node]
-        paid_until = max(end_s, start + fleet.pools[p].min_billing_s)
-        _compute(items, fleet, p, node, 1, start, end_s, paid_until, prices[p])
+        _compute(items, fleet, p, node, 1, start, end_s, _paid_until_s(fleet, p, start, end_s), prices[p])
     for row in rows[rows["kind"] == Kind.TRANSFERRED]:
         source, target = int(row["node"]), int(row["detail"])
         link = fleet.link(source, target)
@@ -134,6 +134,13 @@ def bill(rows: npt.NDArray[Any], fleet: Fleet, until_s: float | None = None) -> 
                 ("egress", "egress", source, -1, -1, int(row["subject"]), t, t, quantity, link.usd_per_gb)
             )
     return items.ledger()
+
+
+def _paid_until_s(fleet: Fleet, p: int, start_s: float, end_s: float) -> float:
+    """Until when a stretch is paid: whole steps of ``billing_s``, at least ``min_billing_s``."""
+    pool = fleet.pools[p]
+    steps = ceil((end_s - start_s) / pool.billing_s - 1e-9)
+    return max(start_s + steps * pool.billing_s, start_s + pool.min_billing_s, end_s)
 
 
 def _compute(

@@ -86,6 +86,11 @@ class View:
         """Size of each job's dataset."""
         return self._books.dataset_bytes[: self._books.arrived]
 
+    @property
+    def restart_s(self) -> memoryview:
+        """How long each job takes to resume once all that it needs is there."""
+        return self._books.restart_s[: self._books.arrived]
+
     def job_class(self, job: int) -> int:
         """The demand class of a job: jobs of one class ask for the same thing."""
         return self._books.job_class[job]

@@ -46,6 +46,7 @@ class Simulation(LaneEnvironment):
             arrival, so that an unplaceable job does not keep failures and timers going forever).
         job_mtbf_s: mean time between crashes of a running job for reasons of its own, whatever it runs on.
         shared_links: whether transfers share their links; if not, each has them to itself.
+        cold_starts: whether the first start of a job takes its ``restart_s`` as well.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Simulation(LaneEnvironment):
         stall_s: float = 30 * 86400.0,
         job_mtbf_s: float = inf,
         shared_links: bool = True,
+        cold_starts: bool = False,
     ) -> None:
         super().__init__(jobs.arrival_s.data, until_s)
         n = len(jobs)
@@ -76,6 +78,8 @@ class Simulation(LaneEnvironment):
         self._where: list[Allocation | None] = [None] * n
         self._ran_s: dict[int, float] = {}  # draining job -> how long it ran, which is safe when the drain ends
         self._saved_at: dict[int, int] = {}  # job -> site of its last checkpoint (-1: none yet), once it has run
+        if cold_starts:
+            self._saved_at = dict.fromkeys(range(n), -1)
         self._stalls = jobs.checkpoint_stall_s.data if jobs.checkpoint_stall_s.any() else None
         self._job_mtbf_s = job_mtbf_s
         self._crashes: dict[int, tuple[int, float]] = {}  # job -> (crashes so far, seconds it runs until the next)
