@@ -18,6 +18,9 @@ about = "marginal egress tiers per month, where SkyPilot 0.14.1 loses the lower 
 takes = "a second"
 AWS_TIERS = ((10_240.0, 0.09), (51_200.0, 0.085), (153_600.0, 0.07), (inf, 0.05))
 
+#: The reference is rounded to cents: half of one, and what floats make of it.
+CENT = 0.005 + 1e-9
+
 
 def rows(say: Said) -> list[Row]:
     """Every case of the reference, and what holds of any volume."""
@@ -26,10 +29,10 @@ def rows(say: Said) -> list[Row]:
     made = []
     for _, row in reference("cloud/egress.csv").iterrows():
         gb = float(row["gb"])
-        made.append(Row(f"AWS, {gb:,.0f} GB in a month, USD", float(row["marginal_usd"]), marginal.usd(gb), 0.005))
+        made.append(Row(f"AWS, {gb:,.0f} GB in a month, USD", float(row["marginal_usd"]), marginal.usd(gb), CENT))
         if gb < AWS_TIERS[0][0]:
             name = f"AWS, {gb:,.0f} GB, first GB free: as the broker, USD"
-            made.append(Row(name, float(row["skypilot_usd"]), free.usd(gb), 0.005))
+            made.append(Row(name, float(row["skypilot_usd"]), free.usd(gb), CENT))
     volumes = np.unique(np.r_[0.0, np.geomspace(0.1, 1e6, 2000), *[[b - 1e-6, b, b + 1e-6] for b, _ in AWS_TIERS[:-1]]])
     usd = np.array([free.usd(float(gb)) for gb in volumes])
     steps = np.diff(usd) / np.diff(volumes)

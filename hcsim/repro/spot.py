@@ -98,17 +98,17 @@ def play(
     reclaim = Reclaim(notice_s=0.0)
     spot = NodePool("spot", usd_per_gpu_h=SPOT_USD, market="spot", stock=stock, reclaim=reclaim, **common)  # type: ignore[arg-type]
     fleet = Fleet((Site("zone", (on_demand, spot), kind="cloud", provider="aws"),), name="zone")
-    arrival_s = first * gap_s
+    arrival_s, work_s = first * gap_s, np.full(n, WORK_H * HOUR_S)
     jobs = Jobs.build(
         arrival_s=arrival_s,
-        duration_s=np.full(n, WORK_H * HOUR_S),
+        duration_s=work_s - 1e-6,  # work that is done just when spot goes is done, and losses come before completions
         deadline_s=arrival_s + deadline_h * HOUR_S,
         restart_s=np.full(n, round(launch_h * HOUR_S, 6)),
         checkpoint_interval_s=np.full(n, 1.0),  # progress survives a preemption
     )
     log = Log()
     executor = Simulated(cold_starts=True).start(fleet, jobs, Perf(), 0)
-    run(executor, strategy, State(fleet, jobs, estimate_s=jobs.duration_s.data), log)
+    run(executor, strategy, State(fleet, jobs, estimate_s=work_s.data), log)
     return _outcome(log.array(), fleet, jobs, gap_s)
 
 
