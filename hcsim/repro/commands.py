@@ -54,6 +54,7 @@ def main(given: argparse.Namespace) -> int:
 
 def _print(rows: list[Row]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -63,9 +64,9 @@ def _print(rows: list[Row]) -> None:
     table.add_column("")
     for row in rows:
         if row.missing:
-            table.add_row(row.name, f"{row.reference:.7g}", "-", "-", "-", row.note, style="dim")
+            table.add_row(escape(row.name), f"{row.reference:.7g}", "-", "-", "-", row.note, style="dim")
             continue
         sign = "at most " if row.most else ""
         cells = (f"{row.reference:.7g}", f"{row.ours:.7g}", f"{row.ours - row.reference:.2g}", f"{sign}{row.tolerance:.2g}")
-        table.add_row(row.name, *cells, row.note if row.holds else f"OUTSIDE {row.note}", style="" if row.holds else "red")
+        table.add_row(escape(row.name), *cells, row.note if row.holds else f"OUTSIDE {row.note}", style="" if row.holds else "red")
     Console(width=None if sys.stdout.isatty() else 200).print(table)

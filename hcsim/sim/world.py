@@ -83,6 +83,7 @@ class Simulation(LaneEnvironment):
         self._stalls = jobs.checkpoint_stall_s.data if jobs.checkpoint_stall_s.any() else None
         self._job_mtbf_s = job_mtbf_s
         self._crashes: dict[int, tuple[int, float]] = {}  # job -> (crashes so far, seconds it runs until the next)
+        self._crash_due: set[int] = set()  # running jobs that crash before their work is done
         if (jobs.checkpoint_bytes > 0).any():  # a checkpoint may have to go from any site to any other
             for source in range(len(fleet.sites)):
                 for target in range(len(fleet.sites)):
@@ -208,6 +209,7 @@ class Simulation(LaneEnvironment):
                 number += 1
                 left_s = exponential(self._job_mtbf_s, uniform(self.seed, _CRASH, job, number))
                 self._crashes[job] = (number, left_s)
+            (self._crash_due.add if left_s < run_s else self._crash_due.discard)(job)
             run_s = min(run_s, left_s)
         self._due_s[job] = due = self._now + run_s
         heappush(self.due, (due, job))
@@ -252,13 +254,11 @@ class Simulation(LaneEnvironment):
 
     def _crashed(self, job: int, t: float) -> bool:
         """Whether what is due is a crash rather than the end of the work."""
-        number, left_s = self._crashes[job]
-        ran_s = t - self._began_s[job]
-        self._crashes[job] = (number, left_s - ran_s)
-        if left_s - ran_s > 0.0:
+        if job not in self._crash_due:
             return False
-        lost_s = self._fall_back(job, ran_s)
+        lost_s = self._fall_back(job, t - self._began_s[job])
         self._stop(job)
+        self._crashes[job] = (self._crashes[job][0], 0.0)
         self.tell(Kind.LOST, job, -1, lost_s)
         return True
 
