@@ -153,7 +153,14 @@ def replay(run: Path) -> int:
         ready = experiment.prepare()
         record = Log.read(run / "log.parquet")
         log = again(
-            record, ready.fleet, ready.jobs, experiment.strategy, experiment.perf, ready.estimate_s, experiment.seed
+            record,
+            ready.fleet,
+            ready.jobs,
+            experiment.strategy,
+            experiment.perf,
+            ready.estimate_s,
+            experiment.seed,
+            experiment.forecast_error,
         )
     same = log.sha256 == record.sha256
     print(f"{len(log):,} rows replayed in {time.monotonic() - started:.1f} s, hash {log.sha256[:12]}")
