@@ -57,9 +57,9 @@ def arrivals(seed: int, rate: float, n: int = N) -> Floats:
     return out
 
 
-def exponentials(seed: int, mean: float = 1.0, name: str = "service") -> Floats:
+def exponentials(seed: int, mean: float = 1.0, name: str = "service", n: int = N) -> Floats:
     """Exponential variates."""
-    out: Floats = -mean * np.log(draws(seed, name))
+    out: Floats = -mean * np.log(draws(seed, name, n))
     return out
 
 
@@ -172,10 +172,11 @@ class _priority:
 
 
 def m_m_c(lam: float, c: int) -> Found:
-    """Waiting in a pool of c one-GPU nodes."""
+    """Waiting in a pool of c one-GPU nodes; with many of them more jobs, so that as much time goes by."""
     out: dict[str, list[float]] = {"Wq": [], "P(wait)": [], "P(Wq>1)": [], "Lq": []}
+    n = N * max(c // 6, 1)
     for seed in range(16):
-        jobs = Jobs.build(arrival_s=arrivals(seed, lam), duration_s=exponentials(seed))
+        jobs = Jobs.build(arrival_s=arrivals(seed, lam, n), duration_s=exponentials(seed, n=n))
         fleet = owned(c)
         table = job_table(play(Fifo(), fleet, jobs), jobs, fleet)
         wait = table["queue_delay_s"][WARM:]
@@ -381,9 +382,9 @@ def failing_nodes() -> Found:
 
 def exact_figures() -> Found:
     """Intervals between checkpoints, and a node that has to boot."""
-    given = (0.05 * HOUR_S, 6 * HOUR_S)
+    given = (np.array(0.05 * HOUR_S), np.array(6 * HOUR_S))
     out: Found = {
-        (name, "d=0.05h M=6h", "tau*"): rule(*given) / HOUR_S
+        (name, "d=0.05h M=6h", "tau*"): float(rule(*given)) / HOUR_S
         for name, rule in (
             ("Young", _checkpoints.young_s),
             ("Daly higher-order", _checkpoints.daly_s),
