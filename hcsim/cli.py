@@ -183,7 +183,10 @@ def _in_order(args: list[str]) -> list[str]:
 
 def _run_help() -> str:
     groups = "\n".join(f"  {name:<10} {', '.join(options)}" for name, options in choices().items())
-    keys = "seed=0  data_dir=FOLDER (or HCSIM_DATA)  trace.path=FILE  on_infeasible=reject|error  forecast_error=0.1  hydra.run.dir=FOLDER"
+    keys = (
+        "seed=0  data_dir=FOLDER (or HCSIM_DATA)  trace.path=FILE  on_infeasible=reject|error  forecast_error=0.1"
+        "  hydra.run.dir=FOLDER"
+    )
     return (
         "usage: hcsim run [key=value ...]           one run\n"
         "       hcsim run -m key=value,value ...    a sweep (hydra.sweep.dir=FOLDER, hydra/launcher=joblib)\n\n"

@@ -17,9 +17,10 @@ def forecast(
 ) -> tuple[Floats, Floats]:
     """Times from ``now_s`` on, and what is expected to hold from each until the next one, up to ``until_s``.
 
-    Each true value is multiplied by exp(error·√(h/24 h)·z): h is how far ahead it lies, and z is standard normal, drawn by
-    (seed, key, time of the value). So the error grows with the horizon as that of a random walk does, a forecast is the
-    better the later it is made, the present is known, and two strategies are told the same. With ``error`` 0 it is the truth.
+    Each true value is multiplied by exp(error·√(h/24 h)·z): h is how far ahead it lies, and z is standard normal, drawn
+    by (seed, key, time of the value). So the error grows with the horizon as that of a random walk does, a forecast is
+    the better the later it is made, the present is known, and two strategies are told the same. With ``error`` 0 it is
+    the truth.
 
     Args:
         error: standard deviation of the logarithm at 24 hours.

@@ -62,7 +62,7 @@ class CarbonWaiting(Strategy):
         rest_s = view.remaining_s(job) / speed
         if view.status(job) is not Status.RUNNING and view.progress_s(job) > 0:
             rest_s += view.restart_s[job]
-        end_s = view.deadline_s[job]
+        end_s: float = view.deadline_s[job]
         if end_s == inf:
             end_s = view.arrival_s[job] + self.slack_s + view.estimate_s(job) / speed
         at_s, value = view.carbon_ahead(view.fleet.pool_site[pool], max(end_s, now + rest_s))
@@ -80,5 +80,5 @@ class CarbonWaiting(Strategy):
         area = np.r_[0.0, np.cumsum(value * np.diff(edges))]
         begin = np.unique(np.clip(np.r_[now, at_s, edges - rest_s], now, end_s - rest_s))
         mean = (np.interp(begin + rest_s, edges, area) - np.interp(begin, edges, area)) / rest_s
-        least = 0 if mean[0] <= mean.min() * (1 + 1e-9) else int(mean.argmin())
-        return float(mean[least]), float(begin[least]), step_s
+        first = 0 if mean[0] <= mean.min() * (1 + 1e-9) else int(mean.argmin())
+        return float(mean[first]), float(begin[first]), step_s

@@ -28,12 +28,13 @@ def daly_s(write_s: Floats, mtbf_s: Floats) -> Floats:
 
 
 def exact_s(write_s: Floats, mtbf_s: Floats) -> Floats:
-    """M·(1 + W₀(−e^(−δ/M − 1))): the root of e^((τ+δ)/M)·(τ/M − 1) + 1 = 0, where the expected time is least (Daly 2006,
-    section 3, solved by the Lambert function)."""
+    """M·(1 + W₀(−e^(−δ/M − 1))), W₀ the Lambert function: the root of e^((τ+δ)/M)·(τ/M − 1) + 1 = 0, at which the
+    expected time is least (Daly 2006, section 3)."""
     from scipy.special import lambertw
 
     share = np.asarray(write_s, np.float64) / np.asarray(mtbf_s, np.float64)
-    out: Floats = mtbf_s * (1.0 + lambertw(-np.exp(-share - 1.0)).real)
+    root: Floats = np.real(np.asarray(lambertw((-np.exp(-share - 1.0)).tolist())))
+    out: Floats = mtbf_s * (1.0 + root)
     return out
 
 

@@ -156,7 +156,7 @@ class Checkpoint:
     """How often jobs write checkpoints, in seconds of work: all alike, or each by its size and what writing one costs.
 
     A job on n nodes fails n times as often as one node (rate n/M), and for reasons of its own. The rules are those of
-    :mod:`hcsim.traces._checkpoints`. Without this step every job keeps the interval that its trace or attributes give it.
+    :mod:`hcsim.traces._checkpoints`. Without this step every job keeps the interval that its trace or attributes give.
 
     Args:
         rule: ``fixed``, ``young``, ``daly`` or ``exact``.
@@ -183,7 +183,9 @@ class Checkpoint:
         if not 0 <= self.write_s < inf:
             raise InputError(f"{where}: write_s is {self.write_s}, expected a finite number >= 0")
         if self.rule != "fixed" and min(self.mtbf_s, self.job_mtbf_s) == inf:
-            raise InputError(f"{where}: rule {self.rule} without mtbf_s or job_mtbf_s, expected how often nodes or jobs fail")
+            raise InputError(
+                f"{where}: rule {self.rule} without mtbf_s or job_mtbf_s, expected how often nodes or jobs fail"
+            )
 
     def __call__(self, jobs: Jobs, seed: int) -> Jobs:
         write_s = np.full(len(jobs), self.write_s) if self.write_s else jobs.checkpoint_s

@@ -72,9 +72,9 @@ class Case:
 class SpotOrOnDemand(Strategy):
     """Base of strategies that put a job with a deadline on spot, on on-demand, or on neither for a while.
 
-    Capacity that is paid for anyway (owned, reserved) is taken first and kept. A job without a deadline, or that may not
-    run on spot, rents on demand when it arrives or at the next tick. All others are decided on as they arrive and at
-    multiples of ``tick_s``, by :meth:`ask`.
+    Capacity that is paid for anyway (owned, reserved) is taken first and kept. A job without a deadline, or that may
+    not run on spot, rents on demand when it arrives or at the next tick. All others are decided on as they arrive and
+    at multiples of ``tick_s``, by :meth:`ask`.
 
     Args:
         tick_s: G, how often to decide.

@@ -1,8 +1,8 @@
 """Waiting for clean power in Germany and France in 2020, on the intensities of Let's Wait Awhile (Middleware 2021).
 
-Protocol: intensity at :00 and :30 of every hour, gaps filled forward, the first 17,520 half-hours of 2020. Jobs of eight
-hours arrive at every full hour and may end up to 24 hours late; daily jobs of half an hour at 01:00 may move by some
-hours to either side. All are run by the simulator, waiting under :class:`CarbonWaiting` with a perfect forecast.
+Protocol: intensity at :00 and :30 of every hour, gaps filled forward, the first 17,520 half-hours of 2020. Jobs of
+eight hours arrive at every full hour and may end up to 24 hours late; daily jobs of half an hour at 01:00 may move by
+some hours to either side. All are run by the simulator, waiting under :class:`CarbonWaiting` with a perfect forecast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hcsim.strategy import AnyStrategy
 from hcsim.traces.carbon_lets_wait_awhile import CarbonLetsWaitAwhile
 
 about = "waiting for clean power in Germany and France (Let's Wait Awhile, Middleware 2021, its data)"
-takes = "half a minute"
+takes = "half a minute of computing"
 STEP_S, STEPS, HOUR_S = 1800.0, 17_520, 3600.0
 ZONES = {"germany": "DE", "france": "FR"}
 #: Of an intensity, its last printed digit; of a saving, in points.
@@ -39,14 +39,19 @@ def intensity(folder: str, zone: str) -> Series:
     grid = np.arange(STEPS) * STEP_S
     whole = (at_s % STEP_S == 0) & (at_s <= grid[-1])
     known, value = at_s[whole], frame["g_per_kwh"].to_numpy(np.float64)[whole]
-    return Series(grid, value[np.searchsorted(known, grid, side="right") - 1], source=zone)
+    return Series(grid.tolist(), value[np.searchsorted(known, grid, side="right") - 1].tolist(), source=zone)
 
 
 def mean_g(strategy: AnyStrategy, carbon: Series, jobs: Jobs) -> float:
     """Mean over jobs of the mean intensity while each runs, on a site with room for all."""
     site = Site("here", (NodePool("own", "A100", 1, 64, 1.0, idle_w=0.0, max_w=1000.0),), carbon=carbon)
     fleet, log = Fleet((site,)), Log()
-    run(Simulation(fleet, jobs, until_s=STEPS * STEP_S - 1e-6), strategy, State(fleet, jobs, None, jobs.duration_s.data), log)
+    run(
+        Simulation(fleet, jobs, until_s=STEPS * STEP_S - 1e-6),
+        strategy,
+        State(fleet, jobs, None, jobs.duration_s.data),
+        log,
+    )
     held = spells(log.array(), fleet)
     ran_s = np.bincount(held.job, held.stopped_s - held.started_s, minlength=len(jobs))
     if not np.allclose(ran_s, jobs.duration_s, atol=1e-3):

@@ -67,6 +67,13 @@ def _print(rows: list[Row]) -> None:
             table.add_row(escape(row.name), f"{row.reference:.7g}", "-", "-", "-", row.note, style="dim")
             continue
         sign = "at most " if row.most else ""
-        cells = (f"{row.reference:.7g}", f"{row.ours:.7g}", f"{row.ours - row.reference:.2g}", f"{sign}{row.tolerance:.2g}")
-        table.add_row(escape(row.name), *cells, row.note if row.holds else f"OUTSIDE {row.note}", style="" if row.holds else "red")
+        cells = (
+            f"{row.reference:.7g}",
+            f"{row.ours:.7g}",
+            f"{row.ours - row.reference:.2g}",
+            f"{sign}{row.tolerance:.2g}",
+        )
+        table.add_row(
+            escape(row.name), *cells, row.note if row.holds else f"OUTSIDE {row.note}", style="" if row.holds else "red"
+        )
     Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -1,8 +1,7 @@
 """Egress prices by volume per month, where a known broker (SkyPilot 0.14.1) loses the lower tiers at each bound.
 
-Prices of AWS to the internet, GB in binary units, without the free first GB; the right column is what marginal tiers come
-to. Below the first bound the broker's own figures are right, and compared with too: it charges what the free GB, which it
-takes off, leaves.
+Prices of AWS to the internet, GB in binary units. The reference is the charge by marginal tiers without the free first
+GB. Below the first bound the broker's own figure is right and is compared with too; it takes the free GB off.
 """
 
 from __future__ import annotations
