@@ -1,4 +1,4 @@
-"""What strategies are told of what is to come: the truth at error 0, errors that grow with the horizon, the same for all."""
+"""What strategies are told of what is to come: the truth at error 0, else with errors that grow, the same for all."""
 
 from __future__ import annotations
 
