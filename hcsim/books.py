@@ -48,11 +48,20 @@ class Books:
     Static job columns are read-only memory views: indexing one gives a plain Python number.
     """
 
-    def __init__(self, fleet: Fleet, jobs: Jobs, perf: Perf, estimate_s: memoryview | None, seed: int) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        jobs: Jobs,
+        perf: Perf,
+        estimate_s: memoryview | None,
+        seed: int,
+        forecast_error: float = 0.0,
+    ) -> None:
         n = len(jobs)
         self.fleet = fleet
         self.perf = perf
         self.seed = seed
+        self.forecast_error = forecast_error
         self.now = 0.0
         self.decision = 0
         self.demands: Demands = demands(jobs, fleet)
@@ -83,6 +92,7 @@ class Books:
         self.homes = [dataset_homes(names, fleet) for names in jobs.dataset_sites]
         self.copies: set[tuple[int, int]] = set()  # (dataset, site) of copies beside the homes
         self.checkpoint_bytes = jobs.checkpoint_bytes.data
+        self.restart_s = jobs.restart_s.data
         self.saved_at: dict[int, int] = {}  # job -> site of its last checkpoint
         self.estimate_s = estimate_s
         # what has become of it

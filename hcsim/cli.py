@@ -21,7 +21,7 @@ from hcsim.model import InputError, nearest
 CONF = Path(__file__).resolve().parent / "conf"  # the one place that knows where the configuration is
 LONGEST = 140  # bytes of a folder's name; file systems that encrypt names end at 143, others at 255
 KEYS = ("fleet", "trace", "strategy", "estimator", "executor", "perf", "experiment", "seed", "data_dir",
-        "on_infeasible", "hydra.run.dir", "hydra.sweep.dir", "hydra/launcher")  # fmt: skip
+        "on_infeasible", "forecast_error", "hydra.run.dir", "hydra.sweep.dir", "hydra/launcher")  # fmt: skip
 COMMANDS = {
     "run": "one run, or with -m a sweep: hcsim run [-m] [key=value ...]",
     "compare": "paired comparison of finished runs, a table and report.html: hcsim compare DIR ...",
@@ -31,6 +31,7 @@ COMMANDS = {
     "explain": "the story of one job: hcsim explain RUN JOB",
     "market": "price books with source and date: hcsim market show [NAME ...]",
     "bill": "a run's bill as FOCUS, and checked against one: hcsim bill export RUN --out FILE | check RUN FILE",
+    "repro": "rerun a published result and compare, row by row: hcsim repro list | run NAME",
     "demo": "six strategies, five seeds, a hybrid fleet, one page: hcsim demo [DIR]",
 }
 
@@ -202,7 +203,10 @@ def _in_order(args: list[str]) -> list[str]:
 
 def _run_help() -> str:
     groups = "\n".join(f"  {name:<10} {', '.join(options)}" for name, options in choices().items() if name != "market")
-    keys = "seed=0  data_dir=FOLDER (or HCSIM_DATA)  trace.path=FILE  on_infeasible=reject|error  hydra.run.dir=FOLDER"
+    keys = (
+        "seed=0  data_dir=FOLDER (or HCSIM_DATA)  trace.path=FILE  on_infeasible=reject|error  forecast_error=0.1"
+        "  hydra.run.dir=FOLDER"
+    )
     return (
         "usage: hcsim run [key=value ...]           one run\n"
         "       hcsim run -m key=value,value ...    a sweep (hydra.sweep.dir=FOLDER, hydra/launcher=joblib)\n\n"
@@ -344,7 +348,8 @@ def build(config: DictConfig, chosen: dict[str, str]) -> Any:
     from hcsim.experiment import Experiment
 
     parts = {name: part(config, name) for name in _PARTS}
-    return Experiment(**parts, seed=config.seed, on_infeasible=config.on_infeasible, names=named(chosen))
+    return Experiment(**parts, seed=config.seed, on_infeasible=config.on_infeasible, names=named(chosen),
+                      forecast_error=config.forecast_error)  # fmt: skip
 
 
 def part(config: DictConfig, name: str) -> Any:

@@ -44,6 +44,11 @@ def main(args: Sequence[str]) -> int:
         from hcsim import money_commands
 
         return money_commands.main(args[0], parser, args[1:])
+    if args[0] == "repro":
+        from hcsim.repro import commands as repro
+
+        repro.add_arguments(parser)
+        return repro.main(parser.parse_args(args[1:]))
     if args[0] == "replay":
         parser.add_argument("run", metavar="RUN")
         return replay(Path(parser.parse_args(args[1:]).run))
@@ -152,7 +157,14 @@ def replay(run: Path) -> int:
         ready = experiment.prepare()
         record = Log.read(run / "log.parquet")
         log = again(
-            record, ready.fleet, ready.jobs, experiment.strategy, experiment.perf, ready.estimate_s, experiment.seed
+            record,
+            ready.fleet,
+            ready.jobs,
+            experiment.strategy,
+            experiment.perf,
+            ready.estimate_s,
+            experiment.seed,
+            experiment.forecast_error,
         )
     same = log.sha256 == record.sha256
     print(f"{len(log):,} rows replayed in {time.monotonic() - started:.1f} s, hash {log.sha256[:12]}")

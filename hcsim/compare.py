@@ -222,7 +222,12 @@ def load_runs(folders: Sequence[str | Path]) -> tuple[Runs, list[str]]:
 
 #: Key of a summary -> what runs that differ in it have, which can then not be compared.
 _WORLD = {"executor": "executors", "executor_params": "executors", "perf": "perf", "fleet_sha256": "fleets"}
-_STRATEGY = {"strategy_params": "parameters", "estimator": "estimators", "strategy_sha256": "code"}
+_STRATEGY = {
+    "strategy_params": "parameters",
+    "estimator": "estimators",
+    "forecast_error": "forecast errors",
+    "strategy_sha256": "code",
+}
 #: Hash -> the key of the name of what it is of.
 _NAMES = {"fleet_sha256": "fleet", "jobs_sha256": "trace", "strategy_sha256": "strategy"}
 _IDENTITY = (

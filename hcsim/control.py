@@ -60,7 +60,7 @@ def _rarely_collecting() -> Iterator[None]:
 
 def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> Clock:
     books, orders, rows, counts = state.books, state.orders, log.rows, state.books.queue.counts
-    view = state.view(knows_runtime="runtime" in strategy.needs)
+    view = state.view(strategy.needs)
     decide = _remembering(strategy, view, log) if isinstance(strategy, RememberingStrategy) else strategy.decide
     wake, clock, timer = strategy.wake, Clock(), time.perf_counter
     any_kind, waiting_only, period_s = wake.kinds is None, wake.waiting_only, wake.period_s

@@ -78,6 +78,8 @@ class Experiment:
         estimator: what strategies with ``needs = {"runtime"}`` are told of run times.
         on_infeasible: what to do with jobs that no pool could ever hold: ``reject`` leaves them out and counts them,
             ``error`` refuses the run.
+        forecast_error: of what strategies with ``needs = {"carbon"}`` or ``{"price"}`` are told of them: the standard
+            deviation of its logarithm at 24 hours (:func:`hcsim.forecasts.forecast`); 0: they know the future.
         names: what to call the parts in tables, e.g. ``{"strategy": "fifo-2", "fleet": "lab"}``.
     """
 
@@ -89,6 +91,7 @@ class Experiment:
     perf: Perf = field(default_factory=Perf)
     seed: int = 0
     on_infeasible: str = "reject"
+    forecast_error: float = 0.1
     names: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,6 +101,8 @@ class Experiment:
             raise InputError(f"strategy {type(self.strategy).__name__} {fault}")
         if self.on_infeasible not in ("reject", "error"):
             raise InputError(f"on_infeasible is '{self.on_infeasible}', expected 'reject' or 'error'")
+        if not 0 <= self.forecast_error <= 10:
+            raise InputError(f"forecast_error is {self.forecast_error}, expected 0 to 10")
 
     def prepare(self) -> Prepared:
         """Jobs drawn, checked against the fleet, and estimated.
@@ -153,7 +158,7 @@ class Experiment:
         log = Log(None if path is None else path / "log.parquet")
         executor = self.executor.start(ready.fleet, ready.jobs, self.perf, self.seed)
         watched = executor if watch is None else _Watched(executor, watch)
-        state = State(ready.fleet, ready.jobs, self.perf, ready.estimate_s, self.seed)
+        state = State(ready.fleet, ready.jobs, self.perf, ready.estimate_s, self.seed, self.forecast_error)
         try:
             clock = run(watched, self.strategy, state, log)
             log.close({"strategy": self.strategy.name, "seed": self.seed})
@@ -183,18 +188,22 @@ class Experiment:
         engine, the executor and whatever processes of the user's own run in it.
         """
         knows = "runtime" in self.strategy.needs
+        ahead = sorted(self.strategy.needs & {"carbon", "price"})
+        known = [self.estimator.knowledge] if knows else []
+        known += [f"{each} forecasts (error {self.forecast_error:.0%} a day ahead)" for each in ahead]
         engine = modules_in(self.executor) | modules_in(self.estimator) | modules_in(self.perf)
         return {
             "strategy": self.names.get("strategy", self.strategy.name),
             "strategy_params": _params(self.strategy),
             "strategy_sha256": strategy_sha256(self.strategy),
-            "knowledge": self.estimator.knowledge if knows else "none",
+            "knowledge": ", ".join(known) or "none",
             "trace": self.names.get("trace", ready.jobs.source),
             "fleet": self.names.get("fleet", ready.fleet.name),
             "executor": self.executor.name,
             "executor_params": _params(self.executor),
             "perf": _params(self.perf),
             "estimator": plain(self.estimator) if knows else None,
+            "forecast_error": self.forecast_error if ahead else None,
             "seed": self.seed,
             "jobs_sha256": ready.jobs.sha256,
             "fleet_sha256": hashlib.sha256(json.dumps(plain(ready.fleet)).encode()).hexdigest(),

@@ -81,6 +81,7 @@ def replay(
     perf: Perf | None = None,
     estimate_s: memoryview | None = None,
     seed: int = 0,
+    forecast_error: float = 0.0,
 ) -> Log:
     """Run a recorded log through the control loop again.
 
@@ -90,7 +91,7 @@ def replay(
     log = Log()
     fault: Exception | None = None
     try:
-        run(Replay(record.array(), log), strategy, State(fleet, jobs, perf, estimate_s, seed), log)
+        run(Replay(record.array(), log), strategy, State(fleet, jobs, perf, estimate_s, seed, forecast_error), log)
     except Exception as error:  # after another decision, what the record says next may be impossible
         if str(error).startswith("replay: "):
             raise

@@ -103,6 +103,22 @@ class Series:
         if self.beyond == "stop" and self.end_s > after_s:
             yield self.end_s, float("nan")
 
+    def between(self, begin_s: float, end_s: float) -> tuple[Floats, Floats]:
+        """Times and values from a time on to another one: ``begin_s`` with the value there, then each later step.
+
+        Beyond the end as :meth:`at`, but one that stops just ends. Both of shape (n,), n at least 1.
+        """
+        times, values, start = self.times, self.values, float(self.times[0])
+        inside = min(begin_s, np.nextafter(self.end_s, -inf)) if self.beyond == "stop" else begin_s
+        first = self.at(inside)
+        if self.beyond == "wrap" and end_s > self.end_s:
+            length_s = self.end_s - start
+            rounds = np.arange(max((begin_s - start) // length_s, 0.0), (end_s - start) // length_s + 1)
+            times = (times + rounds[:, None] * length_s).ravel()
+            values = np.tile(values, len(rounds))
+        i, j = np.searchsorted(times, (begin_s, end_s), side="right")
+        return np.r_[begin_s, times[i:j]], np.r_[first, values[i:j]]
+
     def integral(self, t: Floats) -> Floats:
         """The integral from 0 to each time, shape of ``t`` (times at least 0). Beyond the end as :meth:`at`."""
         edges = np.r_[min(0.0, float(self.times[0])), self.times[self.times > 0.0], max(self.end_s, 0.0)]

@@ -29,9 +29,15 @@ class State:
     """
 
     def __init__(
-        self, fleet: Fleet, jobs: Jobs, perf: Perf | None = None, estimate_s: memoryview | None = None, seed: int = 0
+        self,
+        fleet: Fleet,
+        jobs: Jobs,
+        perf: Perf | None = None,
+        estimate_s: memoryview | None = None,
+        seed: int = 0,
+        forecast_error: float = 0.0,
     ) -> None:
-        self.books = Books(fleet, jobs, perf or Perf(), estimate_s, seed)
+        self.books = Books(fleet, jobs, perf or Perf(), estimate_s, seed, forecast_error)
         self.orders: deque[Order] = deque()
         self._idle_due: dict[int, float] = {}
         self._moving: set[int] = set()  # draining jobs whose next claim is in books.claims already
@@ -64,9 +70,9 @@ class State:
             Kind.RESUMED: self._resumed,
         }
 
-    def view(self, *, knows_runtime: bool) -> View:
-        """A view of this state for a strategy."""
-        return View(self.books, knows_runtime=knows_runtime)
+    def view(self, knows: frozenset[str] = frozenset()) -> View:
+        """A view of this state for a strategy with these ``needs``."""
+        return View(self.books, knows)
 
     # -- events ------------------------------------------------------------------------------------------------------
 

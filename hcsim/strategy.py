@@ -74,7 +74,7 @@ def on(*kinds: Kind) -> Wake:
 class _Contract(ABC):  # noqa: B024 (what it has in common is data; decide differs in its signature)
     #: When to decide.
     wake: ClassVar[Wake] = on_change
-    #: Knowledge beyond the view's columns: {"runtime"} for run-time estimates.
+    #: Knowledge beyond the view's columns: "runtime" for run-time estimates, "carbon" and "price" for forecasts.
     needs: ClassVar[frozenset[str]] = frozenset()
 
     @property
@@ -112,7 +112,7 @@ class RememberingStrategy(_Contract, Generic[Memory]):
 AnyStrategy = Strategy | RememberingStrategy[Any]
 
 #: What a strategy may declare in ``needs``.
-KNOWLEDGE = frozenset({"runtime"})
+KNOWLEDGE = frozenset({"runtime", "carbon", "price"})
 
 
 def shape_fault(strategy: object) -> str:
@@ -125,7 +125,7 @@ def shape_fault(strategy: object) -> str:
     if not isinstance(strategy.wake, Wake):
         return f"has wake = {strategy.wake!r}, expected one of hcsim's wakes, such as while_waiting"
     if not isinstance(strategy.needs, frozenset) or not strategy.needs <= KNOWLEDGE:
-        return f"has needs = {strategy.needs!r}, expected a subset of frozenset({{'runtime'}})"
+        return f"has needs = {strategy.needs!r}, expected a subset of frozenset({sorted(KNOWLEDGE)})"
     return ""
 
 

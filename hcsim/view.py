@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from types import MappingProxyType
 
+import numpy as np
+
 from hcsim.actions import Allocation
 from hcsim.books import Books, Status
+from hcsim.forecasts import Floats, forecast
 from hcsim.model import Fleet, InputError, NodePool
 from hcsim.plan import Plan
 from hcsim.queue import KeyedQueue, Queue
 from hcsim.rng import stream, uniform
+from hcsim.series import Series
 
 _DRAWS = stream("strategy")
 _STATUS = tuple(Status)
@@ -24,9 +28,10 @@ class View:
     run: read it during ``decide`` and do not keep it.
     """
 
-    def __init__(self, books: Books, *, knows_runtime: bool) -> None:
+    def __init__(self, books: Books, knows: frozenset[str] = frozenset()) -> None:
         self._books = books
-        self._knows_runtime = knows_runtime
+        self._knows = knows
+        self._knows_runtime = "runtime" in knows
         self.fleet: Fleet = books.fleet
         self.pools: tuple[NodePool, ...] = books.fleet.pools
         #: Waiting jobs in arrival order.
@@ -85,6 +90,11 @@ class View:
     def dataset_bytes(self) -> memoryview:
         """Size of each job's dataset."""
         return self._books.dataset_bytes[: self._books.arrived]
+
+    @property
+    def restart_s(self) -> memoryview:
+        """How long each job takes to resume once all that it needs is there."""
+        return self._books.restart_s[: self._books.arrived]
 
     def job_class(self, job: int) -> int:
         """The demand class of a job: jobs of one class ask for the same thing."""
@@ -263,6 +273,32 @@ class View:
     def carbon_g_per_kwh(self, site: int) -> float:
         """Intensity of a site's power now (NaN: not known)."""
         return self._books.carbon[site]
+
+    def carbon_ahead(self, site: int, until_s: float) -> tuple[Floats, Floats]:
+        """Forecast of a site's intensity: times from now on, and g CO2 per kWh from each until the next; see
+        :func:`hcsim.forecasts.forecast`. Both empty where it is not known.
+
+        Raises:
+            InputError: the strategy does not declare ``needs = {"carbon"}``.
+        """
+        return self._ahead("carbon", self.fleet.sites[site].carbon, f"carbon {site}", until_s)
+
+    def price_ahead(self, pool: int, until_s: float) -> tuple[Floats, Floats]:
+        """Forecast of a pool's price, USD per GPU-hour with discounts taken, as :meth:`carbon_ahead`; one step where
+        the price does not change. Raises likewise without ``needs = {"price"}``."""
+        of = self.pools[pool]
+        at_s, usd = self._ahead("price", of.price, f"price {pool}", until_s)
+        if of.price is None:
+            return np.array([self.now]), np.array([self.price_usd(pool)])
+        return at_s, usd * (1.0 - of.discount_share)
+
+    def _ahead(self, need: str, series: Series | None, key: str, until_s: float) -> tuple[Floats, Floats]:
+        books = self._books
+        if need not in self._knows:
+            raise InputError(f"forecasts of {need} are not known here: declare needs = frozenset({{'{need}'}})")
+        if series is None:
+            return np.zeros(0), np.zeros(0)
+        return forecast(series, books.now, until_s, books.forecast_error, books.seed, key)
 
     def spent_usd(self, budget: int) -> float:
         """What has been spent of a budget in its current period."""

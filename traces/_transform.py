@@ -22,6 +22,7 @@ from hcsim.model import JOB_COLUMNS, MOST_S, NAME_TABLES, InputError, Jobs, near
 from hcsim.parts import checked, quoted
 from hcsim.rng import stream, uniforms
 from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
+from hcsim.traces._checkpoints import RULES
 
 
 class Step(Protocol):
@@ -206,6 +207,57 @@ def _drawn(key: str, weights: Mapping[str, float], draw: npt.NDArray[np.float64]
     return np.searchsorted(edges, draw, side="right").astype(np.int32)
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """How often jobs write checkpoints, in seconds of work: all alike, or each by its size and what writing one costs.
+
+    A job on n nodes fails n times as often as one node (rate n/M), and for reasons of its own. The rules are those of
+    :mod:`hcsim.traces._checkpoints`. Without this step every job keeps the interval that its trace or attributes give.
+
+    Args:
+        rule: ``fixed``, ``young``, ``daly`` or ``exact``.
+        interval_s: of ``fixed``.
+        write_s: for how long writing one stops a job (0: as long as its ``checkpoint_s``).
+        mtbf_s: mean time between failures of a node; ``gpus_per_node`` says how many a job takes.
+        job_mtbf_s: the same of a job for reasons of its own (inf: none), as the executor's.
+    """
+
+    rule: str = "young"
+    interval_s: float = 1800.0
+    write_s: float = 0.0
+    mtbf_s: float = inf
+    gpus_per_node: int = 8
+    job_mtbf_s: float = inf
+
+    def __post_init__(self) -> None:
+        where = "trace.steps.checkpoint"
+        if self.rule not in ("fixed", *RULES):
+            raise InputError(f"{where}: no rule '{self.rule}'; {nearest(self.rule, ['fixed', *RULES])}")
+        for name in ("interval_s", "mtbf_s", "gpus_per_node", "job_mtbf_s"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{where}: {name} is {getattr(self, name)}, expected > 0")
+        if not 0 <= self.write_s < inf:
+            raise InputError(f"{where}: write_s is {self.write_s}, expected a finite number >= 0")
+        if self.rule != "fixed" and min(self.mtbf_s, self.job_mtbf_s) == inf:
+            raise InputError(
+                f"{where}: rule {self.rule} without mtbf_s or job_mtbf_s, expected how often nodes or jobs fail"
+            )
+
+    def __call__(self, jobs: Jobs, seed: int) -> Jobs:
+        write_s = np.full(len(jobs), self.write_s) if self.write_s else jobs.checkpoint_s
+        interval_s = np.full(len(jobs), self.interval_s)
+        if self.rule != "fixed":
+            free = np.flatnonzero(write_s <= 0)
+            if len(free):
+                raise InputError(
+                    f"trace.steps.checkpoint: job {jobs.id[free[0]]} writes a checkpoint in no time, at which rule"
+                    f" {self.rule} has no interval; set write_s"
+                )
+            rate = -(-jobs.gpus // self.gpus_per_node) / self.mtbf_s + 1.0 / self.job_mtbf_s
+            interval_s = RULES[self.rule](write_s, 1.0 / rate)
+        return dataclasses.replace(jobs, checkpoint_interval_s=interval_s, checkpoint_stall_s=write_s)
+
+
 STEPS: dict[str, type[Any]] = {
     "window": Window,
     "shift": Shift,
@@ -213,6 +265,7 @@ STEPS: dict[str, type[Any]] = {
     "thin": Thin,
     "merge": Merge,
     "assign": Assign,
+    "checkpoint": Checkpoint,
 }
 
 

@@ -22,6 +22,7 @@ class Simulated:
         without: switches of :mod:`hcsim.sim.switches` that take realism out of the world.
         job_mtbf_s: mean time between crashes of a running job for reasons of its own (software), whatever its size:
             what fleets of real jobs show beside the failures of their nodes.
+        cold_starts: whether the first start of a job takes its ``restart_s`` as well, as on nodes that come empty.
         processes: users' own SimPy processes, called with the simulation.
     """
 
@@ -29,6 +30,7 @@ class Simulated:
     without: Sequence[str] = ()
     processes: Sequence[Process] = ()
     job_mtbf_s: float = inf
+    cold_starts: bool = False
 
     def __post_init__(self) -> None:
         if not self.until_s > 0:
@@ -54,6 +56,7 @@ class Simulated:
             self.until_s,
             job_mtbf_s=inf if "crashes" in self.without else self.job_mtbf_s,
             shared_links="sharing" not in self.without,
+            cold_starts=self.cold_starts,
         )
 
 

@@ -46,6 +46,7 @@ class Simulation(LaneEnvironment):
             arrival, so that an unplaceable job does not keep failures and timers going forever).
         job_mtbf_s: mean time between crashes of a running job for reasons of its own, whatever it runs on.
         shared_links: whether transfers share their links; if not, each has them to itself.
+        cold_starts: whether the first start of a job takes its ``restart_s`` as well.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Simulation(LaneEnvironment):
         stall_s: float = 30 * 86400.0,
         job_mtbf_s: float = inf,
         shared_links: bool = True,
+        cold_starts: bool = False,
     ) -> None:
         super().__init__(jobs.arrival_s.data, until_s)
         n = len(jobs)
@@ -76,9 +78,12 @@ class Simulation(LaneEnvironment):
         self._where: list[Allocation | None] = [None] * n
         self._ran_s: dict[int, float] = {}  # draining job -> how long it ran, which is safe when the drain ends
         self._saved_at: dict[int, int] = {}  # job -> site of its last checkpoint (-1: none yet), once it has run
+        if cold_starts:
+            self._saved_at = dict.fromkeys(range(n), -1)
         self._stalls = jobs.checkpoint_stall_s.data if jobs.checkpoint_stall_s.any() else None
         self._job_mtbf_s = job_mtbf_s
         self._crashes: dict[int, tuple[int, float]] = {}  # job -> (crashes so far, seconds it runs until the next)
+        self._crash_due: set[int] = set()  # running jobs that crash before their work is done
         if (jobs.checkpoint_bytes > 0).any():  # a checkpoint may have to go from any site to any other
             for source in range(len(fleet.sites)):
                 for target in range(len(fleet.sites)):
@@ -208,6 +213,7 @@ class Simulation(LaneEnvironment):
                 number += 1
                 left_s = exponential(self._job_mtbf_s, uniform(self.seed, _CRASH, job, number))
                 self._crashes[job] = (number, left_s)
+            (self._crash_due.add if left_s < run_s else self._crash_due.discard)(job)
             run_s = min(run_s, left_s)
         self._due_s[job] = due = self._now + run_s
         heappush(self.due, (due, job))
@@ -252,13 +258,11 @@ class Simulation(LaneEnvironment):
 
     def _crashed(self, job: int, t: float) -> bool:
         """Whether what is due is a crash rather than the end of the work."""
-        number, left_s = self._crashes[job]
-        ran_s = t - self._began_s[job]
-        self._crashes[job] = (number, left_s - ran_s)
-        if left_s - ran_s > 0.0:
+        if job not in self._crash_due:
             return False
-        lost_s = self._fall_back(job, ran_s)
+        lost_s = self._fall_back(job, t - self._began_s[job])
         self._stop(job)
+        self._crashes[job] = (self._crashes[job][0], 0.0)
         self.tell(Kind.LOST, job, -1, lost_s)
         return True
 

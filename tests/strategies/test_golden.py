@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from hcsim import Fleet, Jobs, Kind, Link, NodePool, Site
 from hcsim.control import run
+from hcsim.fleet import Reclaim
 from hcsim.log import Log
 from hcsim.rng import stream, uniform
+from hcsim.series import Series
 from hcsim.sim import Simulation
 from hcsim.state import State
 from hcsim.strategies.best_fit import BestFit
+from hcsim.strategies.carbon_waiting import CarbonWaiting
 from hcsim.strategies.cheapest_fit import CheapestFit
 from hcsim.strategies.conservative_backfill import ConservativeBackfill
 from hcsim.strategies.easy_backfill import EasyBackfill
 from hcsim.strategies.fifo import Fifo
 from hcsim.strategies.first_fit import FirstFit
+from hcsim.strategies.greedy_spot import GreedySpot
 from hcsim.strategies.las import Las
+from hcsim.strategies.on_demand_only import OnDemandOnly
 from hcsim.strategies.owned_first import OwnedFirst
 from hcsim.strategies.random_fit import RandomFit
 from hcsim.strategies.sjf import Sjf
 from hcsim.strategies.srtf import Srtf
+from hcsim.strategies.uniform_progress import UniformProgress
 from hcsim.strategy import Strategy
 from hcsim.testing import violation
 
@@ -184,3 +192,91 @@ def test_random_fit(seed: int) -> None:
         taken.append(node)
     found = starts(RandomFit(), pool(4, 1), batch((1, 9.0), (1, 9.0), (1, 9.0)), seed)
     assert found == [[(0.0, node)] for node in taken]
+
+
+#: Node 0 on demand at 3 USD, node 1 on spot at 1 USD, there until 1,000 s and from 3,000 s on.
+SPOT = Fleet(
+    (
+        Site(
+            "cloud",
+            (
+                NodePool("on-demand", "A100", 1, 1, 3.0, "on_demand", idle_release_s=0.0),
+                NodePool(
+                    "spot", "A100", 1, 1, 1.0, "spot", idle_release_s=0.0, reclaim=Reclaim(notice_s=0.0),
+                    stock=Series([0.0, 1000.0, 3000.0], [1.0, 0.0, 1.0], beyond="hold"),
+                ),
+            ),
+            kind="cloud",
+        ),
+    )
+)  # fmt: skip
+
+
+def due(deadline_s: float) -> Jobs:
+    """2,000 s of work, saved every second, 100 s to restart."""
+    return Jobs.build(
+        arrival_s=[0.0], duration_s=[2000.0], deadline_s=[deadline_s], restart_s=[100.0], checkpoint_interval_s=[1.0]
+    )
+
+
+def test_on_demand_only() -> None:
+    # The dearer node, and there it stays.
+    assert starts(OnDemandOnly(), SPOT, due(1e5)) == [[(0.0, 0)]]
+
+
+def test_greedy_spot() -> None:
+    # Ticks of 500 s. On spot until 1,000, when 1,000 s are left. Due at 6,000: nothing until spot is back at 3,000;
+    # there at 3,100 after its restart, done at 4,100.
+    assert starts(GreedySpot(500.0), SPOT, due(6000.0)) == [[(0.0, 1), (3100.0, 1)]]
+    # Due at 4,000: 1,000 + 100 s fill three ticks; at 2,500 three are left, so on demand at 2,600. At 3,000, with 600 s
+    # and a restart to go, 700 s fill two ticks and two are left: no going back.
+    assert starts(GreedySpot(500.0), SPOT, due(4000.0)) == [[(0.0, 1), (2600.0, 0)]]
+
+
+def test_greedy_spot_in_slices() -> None:
+    # Due at 8,000, two slices of 4,000 s with 1,000 s of work each. 1,000 s are done at 1,000, so the first slice is
+    # met and it waits for spot, which is back at 3,000.
+    assert starts(GreedySpot(500.0, slice_s=4000.0), SPOT, due(8000.0)) == [[(0.0, 1), (3100.0, 1)]]
+    # Four slices of 1,500 s with 500 s each (due at 6,000): met until 3,000, when spot is back.
+    assert starts(GreedySpot(500.0, slice_s=1500.0), SPOT, due(6000.0)) == [[(0.0, 1), (3100.0, 1)]]
+    # Two slices of 2,500 s: the second begins at 2,500 with 1,000 s done, and all 2,000 + 100 s fill three of five
+    # ticks: it waits as before. In five slices of 1,000 s with 400 s each the third, from 2,000 on, wants 1,200 by
+    # 3,000: 200 s and a restart fill one tick of the two left at 2,000, and of the one left at 2,500: on demand, at
+    # 2,600. At 3,000 spot is back and the fourth slice wants 1,600: 200 + 100 s fill one of two ticks, so to spot, at
+    # 3,100.
+    assert starts(GreedySpot(500.0, slice_s=2500.0), SPOT, due(5000.0)) == [[(0.0, 1), (3100.0, 1)]]
+    assert starts(GreedySpot(500.0, slice_s=1000.0), SPOT, due(5000.0)) == [[(0.0, 1), (2600.0, 0), (3100.0, 1)]]
+
+
+def test_uniform_progress() -> None:
+    # Due at 6,000: the line rises 1 s of work in 3 s. 1,000 s are done at 1,000, which is ahead until 3,000, when spot
+    # is back. Due at 4,000 (1 in 2) it is ahead until 2,000, on the line then, and behind at 2,500: on demand at 2,600.
+    # At 3,000 it has done 1,400 s; the line will be at 1,600 two launches later, so it stays.
+    assert starts(UniformProgress(500.0), SPOT, due(6000.0)) == [[(0.0, 1), (3100.0, 1)]]
+    assert starts(UniformProgress(500.0), SPOT, due(4000.0)) == [[(0.0, 1), (2600.0, 0)]]
+
+
+def test_uniform_progress_leaves_on_demand_when_far_ahead() -> None:
+    # No spot before 1,000. Due at 8,000, the line rises 1 in 4. At 0 it is on the line and waits; at 500 it is behind:
+    # on demand (a first start costs no restart). At 1,000 it has done 500 s, two launches (200 s) later the line is at
+    # 300: to spot, there at 1,100.
+    early = dataclasses.replace(SPOT.pools[1], stock=Series([0.0, 1000.0], [0.0, 1.0], beyond="hold"))
+    fleet = dataclasses.replace(SPOT, sites=(dataclasses.replace(SPOT.sites[0], pools=(SPOT.pools[0], early)),))
+    assert starts(UniformProgress(500.0), fleet, due(8000.0)) == [[(500.0, 0), (1100.0, 1)]]
+    # Due at 3,500 (4 in 7): at 1,000 it has done 500 s, less than the line (571). Without hysteresis it takes spot all
+    # the same (1,500 + 200 s fill four of five ticks); with it stays until 1,500, when it has done 1,000 and the line
+    # is at 971 two launches later.
+    assert starts(UniformProgress(500.0), fleet, due(3500.0)) == [[(500.0, 0), (1600.0, 1)]]
+    assert starts(UniformProgress(500.0, hysteresis=False), fleet, due(3500.0)) == [[(500.0, 0), (1100.0, 1)]]
+
+
+def test_carbon_waiting() -> None:
+    # Intensity by the hour: 5, 5, 3, 1, 4, 0.5, 5, 5. J0 (1.5 h, due at 6 h) has 2.5 h to 4 h (3/2 + 1 = 2.5, less than
+    # any other stretch: 3 to 4.5 is 1 + 4/2 = 3, 4.5 to 6 is 4/2 + 0.5 = 2.5). Two are equal: the earlier. J1 (1 h) has
+    # no deadline and may be put off by 2 h: 2 h to 3 h is the cleanest.
+    hours = Series((np.arange(8) * 3600.0).tolist(), [5.0, 5.0, 3.0, 1.0, 4.0, 0.5, 5.0, 5.0], beyond="hold")
+    fleet = Fleet((Site("here", (NodePool("own", "A100", 1, 2),), carbon=hours),))
+    jobs = Jobs.build(arrival_s=[0.0, 0.0], duration_s=[5400.0, 3600.0], deadline_s=[21600.0, np.inf])
+    assert times(CarbonWaiting(slack_s=7200.0), fleet, jobs) == [[9000.0], [7200.0]]
+    # In pieces J0 takes hour 5 (0.5) and half of hour 3 (1), the first half; J1 hour 2.
+    assert times(CarbonWaiting(slack_s=7200.0, interruptible=True), fleet, jobs) == [[10800.0, 18000.0], [7200.0]]

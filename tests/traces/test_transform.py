@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from hcsim import InputError, Jobs
 from hcsim.model import JOB_COLUMNS
-from hcsim.traces._transform import Assign, Load, Merge, Shift, Thin, Window, changed, steps
+from hcsim.traces._checkpoints import daly_s, exact_s, young_s
+from hcsim.traces._transform import Assign, Checkpoint, Load, Merge, Shift, Thin, Window, changed, steps
 from hcsim.traces.twin import Twin
 from tests.shell import hcsim
 
@@ -202,3 +203,71 @@ def test_a_load_is_of_the_fleet_of_the_run(tmp_path: Path) -> None:
         work = (jobs["duration_s"] * jobs["gpus"]).sum()
         span_s = jobs["arrival_s"].max() - jobs["arrival_s"].min()
         assert work / span_s / gpus == pytest.approx(0.7, rel=1e-6)
+
+
+# -- checkpoints ----------------------------------------------------------------------
+
+
+@given(st.floats(0.1, 3600.0), st.floats(600.0, 1e7))
+def test_intervals_minimise_the_expected_time(write_s: float, mtbf_s: float) -> None:
+    """The exact rule is where Daly's expected time per second of work is least; Daly's is near it, Young's farther."""
+    rate = 1.0 / mtbf_s
+
+    def expected(interval_s: float) -> float:
+        return float(np.expm1(rate * (interval_s + write_s)) / interval_s)
+
+    exact = float(exact_s(np.array(write_s), np.array(mtbf_s)))
+    assert np.exp(rate * (exact + write_s)) * (rate * exact - 1.0) + 1.0 == pytest.approx(0.0, abs=1e-6)
+    least = expected(exact)
+    assert all(least <= expected(exact * factor) * (1 + 1e-12) for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0))
+    if write_s < mtbf_s / 10:
+        daly, young = (float(rule(np.array(write_s), np.array(mtbf_s))) for rule in (daly_s, young_s))
+        assert daly == pytest.approx(exact, rel=1e-3)
+        assert abs(daly - exact) <= abs(young - exact)
+    assert float(daly_s(np.array(2.5 * mtbf_s), np.array(mtbf_s))) == mtbf_s
+
+
+def test_the_figures_of_the_reference() -> None:
+    """0.05 h to write, 6 h between failures (``reference/oracles``)."""
+    given = (np.array(0.05), np.array(6.0))
+    assert [float(rule(*given)) for rule in (young_s, daly_s, exact_s)] == pytest.approx(
+        [0.7745966692, 0.7416219455, 0.7416281664], abs=1e-10
+    )
+
+
+def test_each_job_gets_its_own_interval() -> None:
+    jobs = Jobs.build(
+        arrival_s=[0.0] * 4, duration_s=[1e5] * 4, gpus=[1, 8, 9, 64], checkpoint_s=[10.0, 10.0, 10.0, 40.0]
+    )
+    day_s = 86400.0
+    after = Checkpoint("young", mtbf_s=100 * day_s)(jobs, 0)
+    nodes = np.array([1, 1, 2, 8])
+    assert after.checkpoint_interval_s == pytest.approx(np.sqrt(2 * jobs.checkpoint_s * 100 * day_s / nodes))
+    assert after.checkpoint_stall_s.tolist() == jobs.checkpoint_s.tolist()  # what is weighed is also charged
+    with_crashes = Checkpoint("exact", write_s=20.0, mtbf_s=100 * day_s, job_mtbf_s=2 * day_s)(jobs, 0)
+    rate = nodes / (100 * day_s) + 1 / (2 * day_s)
+    assert with_crashes.checkpoint_interval_s == pytest.approx(exact_s(np.full(4, 20.0), 1 / rate))
+    assert with_crashes.checkpoint_stall_s.tolist() == [20.0] * 4
+    assert Checkpoint("fixed", 600.0)(jobs, 0).checkpoint_interval_s.tolist() == [600.0] * 4
+    through = Twin(n=5, steps=({"checkpoint": {"rule": "daly", "mtbf_s": 1e6}},)).jobs(0)
+    assert (through.checkpoint_interval_s != 1800.0).all()  # from a configuration
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"rule": "yong"}, "no rule 'yong'; did you mean 'young'"),
+        ({"rule": "daly"}, "rule daly without mtbf_s or job_mtbf_s, expected how often nodes or jobs fail"),
+        ({"mtbf_s": -1.0}, "mtbf_s is -1.0, expected > 0"),
+        ({"mtbf_s": 1e6, "write_s": float("nan")}, "write_s is nan, expected a finite number >= 0"),
+    ],
+)
+def test_checkpoint_steps_are_checked(parameters: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=f"trace.steps.checkpoint: {said}"):
+        steps([{"checkpoint": parameters}])
+
+
+def test_a_job_that_writes_in_no_time_has_no_interval() -> None:
+    jobs = Jobs.build(arrival_s=[0.0], duration_s=[1e5], id=[7])
+    with pytest.raises(InputError, match="job 7 writes a checkpoint in no time, at which rule young has no interval"):
+        Checkpoint("young", mtbf_s=1e6)(jobs, 0)
