@@ -40,6 +40,11 @@ def main(args: Sequence[str]) -> int:
         if later:  # key=value may stand after an option
             given.overrides += later
         return trace_commands.main(given)
+    if args[0] == "audit":
+        from hcsim.audit.command import main as audit
+
+        parser.add_argument("run", metavar="RUN")
+        return audit(Path(parser.parse_args(args[1:]).run))
     if args[0] == "replay":
         parser.add_argument("run", metavar="RUN")
         return replay(Path(parser.parse_args(args[1:]).run))

@@ -240,10 +240,10 @@ class Result:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per job, see :func:`hcsim.metrics.job_table`."""
+        """One row per job: what became of it (:func:`hcsim.metrics.job_table`) and what it asked for."""
         import pandas as pd
 
-        return pd.DataFrame(job_table(self.log.array(), self.jobs, self.fleet))
+        return pd.DataFrame({**self.jobs.named, **job_table(self.log.array(), self.jobs, self.fleet)})
 
     @cached_property
     def timeline(self) -> pd.DataFrame:

@@ -52,7 +52,7 @@ class Data:
         self._waiting: defaultdict[tuple[int, int], set[int]] = defaultdict(set)  # (dataset, site) -> who waits there
         self._waits_at: dict[int, int] = {}  # placed job -> site
         self._copies: list[dict[int, float]] = [{} for _ in fleet.sites]  # site -> dataset -> bytes
-        self._arrived: set[tuple[int, int]] = set()  # datasets that a transfer has brought and STAGED has yet to tell
+        self._arrived: dict[tuple[int, int], Transfer] = {}  # what a transfer has brought and STAGED has yet to tell
         self._users: defaultdict[tuple[int, int], int] = defaultdict(int)  # (dataset, site) -> jobs that run on it
         self._on_copy: dict[int, tuple[int, int]] = {}  # running job -> copy that it reads
         self._saved: dict[int, set[int]] = {}  # job -> sites that have its last checkpoint
@@ -149,6 +149,7 @@ class Data:
         now = self.now
         mine = [t for t in self._open.get((source, target), ()) if t.job == job or t.dataset == self.dataset(job)]
         whole = [t for t in mine if t.size_bytes == carried_bytes]
+        mine.sort(key=lambda t: t.dataset is not None)  # of what a job gives up its checkpoint is stopped first
         if not mine:
             way = self._way(source, target)
             now.fail(f"a transfer of job {job} over {way} ends", "none has begun", "one that is under way")
@@ -167,7 +168,7 @@ class Data:
         else:
             del self._coming[transfer.dataset, target]
             if carried_bytes == transfer.size_bytes:
-                self._arrived.add((transfer.dataset, target))
+                self._arrived[transfer.dataset, target] = transfer
         self._again(transfer)
         tariff = self.fleet.tariff_of[source, target]
         gb, month = carried_bytes / tariff.gb_bytes, int(now.time_s // BILLING_MONTH_S)
@@ -183,7 +184,7 @@ class Data:
         if self.live:
             self._coming.pop(key, None)
         elif key in self._arrived:
-            self._arrived.discard(key)
+            del self._arrived[key]
         elif size_bytes or not self._has(job, site):
             self.now.fail(f"a dataset of job {job} is kept at {self.fleet.site_names[site]}", "not carried", "carried")
         if site not in self.homes(job):
@@ -261,9 +262,10 @@ class Data:
     def settle(self) -> None:
         """Time goes on: what was carried is kept, and no cache is fuller than what is in use in it makes it."""
         self._ended.clear()
-        if self._arrived:
-            _, site = next(iter(self._arrived))
-            self.now.fail(f"a dataset has been carried to {self.fleet.site_names[site]}", "no STAGED", "it is kept")
+        for (_, site), transfer in self._arrived.items():
+            if not transfer.cut:
+                self.now.fail(f"a dataset has been carried to {self.fleet.site_names[site]}", "no STAGED", "it is kept")
+        self._arrived.clear()
         for site in self._look_at:
             room, copies = self.fleet.sites[site].cache_bytes, self._copies[site]
             held = sum(copies.values())

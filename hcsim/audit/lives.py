@@ -48,7 +48,7 @@ class Lives:
         self._arrival_s = jobs.arrival_s.tolist()
         self._arrived = 0
         self._placing = -1  # job whose placement the last rows belong to
-        self._fresh: list[int] = []  # jobs that were placed in this instant
+        self._fresh: dict[int, None] = {}  # jobs that were placed in this instant
         self._cpus: defaultdict[int, float] = defaultdict(float)  # node -> CPUs that claims take
         self._ram: defaultdict[int, float] = defaultdict(float)
         self._hosts = bool(jobs.cpus.any() or jobs.ram_bytes.any())
@@ -116,7 +116,7 @@ class Lives:
             first = life.status == "waiting" or (life.status == "draining" and life.moves and not life.claim)
             if not first:
                 now.fail(f"job {job} is placed twice", life.status, "a job that waits or moves")
-            self._fresh.append(job)
+            self._fresh[job] = None
             life.how = START
         self._placing = job
         if not 0 < mask < 1 << pool.gpus_per_node:
@@ -232,7 +232,7 @@ class Lives:
             self._hold(job, node, -1)
             if not drains:
                 self.nodes.promise(node, mask, -milli)
-        self.data.stopped(job, self._site_of[life.uses[0][0]], ran_s > lost_s or (drains and life.saves))
+        self.data.stopped(job, self._site_of[life.uses[0][0]], ran_s > lost_s or (how == "preempted" and life.saves))
         life.uses = ()
 
     def preempted(self, job: int, lost_s: float) -> None:
@@ -262,20 +262,23 @@ class Lives:
         life.status, life.moves = "waiting", False
 
     def shrunk(self, job: int, node: int, lost_s: float) -> None:
-        """SHRUNK."""
-        life = self._be(job, "running")
-        left = tuple(part for part in life.uses if part[0] != node)
-        if len(left) == len(life.uses) or self.nodes.state[node] != DOWN:
+        """SHRUNK: of several nodes that go at one instant each is told, so it may have stopped already."""
+        life = self._be(job, "running", "placed")
+        held = life.uses or tuple(life.claim)
+        left = tuple(part for part in held if part[0] != node)
+        if len(left) == len(held) or self.nodes.state[node] != DOWN:
             self.now.fail(f"job {job} shrinks with {self.nodes.name(node)}", self.nodes.state[node], "a node that went")
         size = sum(mask.bit_count() for _, mask, _ in left)
         if size < self.jobs.min_gpus[job]:
             self.now.fail(f"job {job} shrinks to so many GPUs", size, f"at least {self.jobs.min_gpus[job]}")
-        self.data.given_up(job)
+        ran = life.status == "running"
         self._stop(job, "shrunk", lost_s)
-        life.status, life.claim, life.how = "placed", list(left), START
+        how = life.how
+        self._give_claim(life, job)
+        life.status, life.claim, life.how = "placed", list(left), START if ran else how
         for each, mask, milli in left:
             self.nodes.promise(each, mask, milli)
-            self.nodes.change(each, mask, START, milli)
+            self.nodes.change(each, mask, life.how, milli)
             self._hold(job, each, 1)
 
     def finished(self, job: int, spent_s: float) -> None:

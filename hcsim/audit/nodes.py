@@ -240,19 +240,25 @@ class Nodes:
             self._meter()
 
     def _stretch(self, p: int, start_s: float) -> float:
-        """What one node that came up then has cost until now: its minimum at the first price, whole billing steps."""
+        """What one node that came up then has cost until now.
+
+        A step that has begun is owed at the price of its first moment, and so is the minimum.
+        """
         pool, prices = self.pools[p], self.price[p]
-        least_s, end_s = start_s + pool.min_billing_s, self.now.time_s
         step_s = pool.billing_s
-        paid_s = start_s + ceil(max(end_s - start_s, pool.min_billing_s) / step_s - 1e-6) * step_s
+
+        def steps(seconds: float) -> float:
+            return max(ceil(seconds / step_s - 1e-6), ceil(pool.min_billing_s / step_s - 1e-6)) * step_s
+
+        end_s = start_s + steps(self.now.time_s - start_s)
         i = bisect_right(prices, (start_s, inf)) - 1
-        usd_s = (min(least_s, paid_s) - start_s) * prices[i][1]
-        at_s = least_s
-        while at_s < paid_s:
-            i = max(bisect_right(prices, (at_s, inf)) - 1, 0)
-            until_s = prices[i + 1][0] if i + 1 < len(prices) and prices[i + 1][0] < end_s else paid_s
-            usd_s += (until_s - at_s) * prices[i][1]
-            at_s = until_s
+        usd_s, at_s = 0.0, start_s
+        while at_s < end_s:
+            until_s = end_s
+            if i + 1 < len(prices):
+                until_s = min(start_s + steps(prices[i + 1][0] - start_s), end_s)
+            usd_s += max(until_s - at_s, 0.0) * prices[i][1]
+            at_s, i = max(until_s, at_s), i + 1
         return usd_s / HOUR_S * pool.gpus_per_node
 
     def usd(self) -> float:
