@@ -240,10 +240,10 @@ class Result:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per job: what became of it (:func:`hcsim.metrics.job_table`) and what it asked for."""
+        """One row per job, see :func:`hcsim.metrics.job_table`."""
         import pandas as pd
 
-        return pd.DataFrame({**self.jobs.named, **job_table(self.log.array(), self.jobs, self.fleet)})
+        return pd.DataFrame(job_table(self.log.array(), self.jobs, self.fleet))
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
@@ -251,9 +251,13 @@ class Result:
         return timeline(self.log.array(), self.jobs, self.fleet)
 
     def save(self, folder: Path) -> None:
-        """Write the run's tables and summary, each under a temporary name first."""
+        """Write the run's tables and summary, each under a temporary name first.
+
+        ``jobs.parquet`` holds what jobs asked for as well, so that an audit needs no trace.
+        """
+        asked = {key: column for key, column in self.jobs.named.items() if key not in self.table}
         for name, frame in (
-            ("jobs", self.table),
+            ("jobs", self.table.assign(**asked)),
             ("timeline", self.timeline),
             ("ledger", self.ledger.frame(self.fleet)),
         ):
