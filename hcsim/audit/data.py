@@ -51,6 +51,8 @@ class Data:
         self._checkpoints: defaultdict[int, int] = defaultdict(int)  # job -> transfers of its checkpoint under way
         self._waiting: defaultdict[tuple[int, int], set[int]] = defaultdict(set)  # (dataset, site) -> who waits there
         self._waits_at: dict[int, int] = {}  # placed job -> site
+        self._since_s: dict[int, float] = {}  # placed job -> since when
+        self._evicted_s: dict[tuple[int, int], float] = {}  # (dataset, site) -> when it was last evicted
         self._copies: list[dict[int, float]] = [{} for _ in fleet.sites]  # site -> dataset -> bytes
         self._arrived: dict[tuple[int, int], Transfer] = {}  # what a transfer has brought and STAGED has yet to tell
         self._users: defaultdict[tuple[int, int], int] = defaultdict(int)  # (dataset, site) -> jobs that run on it
@@ -89,7 +91,7 @@ class Data:
     def waits(self, job: int, site: int) -> bool:
         """A job is placed at a site; whether what it reads is under way to it."""
         if job not in self._waits_at:
-            self._waits_at[job] = site
+            self._waits_at[job], self._since_s[job] = site, self.now.time_s
             if self.homes(job):
                 self._waiting[self.dataset(job), site].add(job)
         return self._lacks(job)
@@ -201,6 +203,7 @@ class Data:
         if self._users[dataset, site]:
             self.now.fail(f"a copy that is in use leaves {self.fleet.site_names[site]}", f"job {job}'s", "an unused one")
         del self._copies[site][dataset]
+        self._evicted_s[dataset, site] = self.now.time_s
 
     def started(self, job: int, site: int, saved: bool) -> None:
         """A job begins to run at a site: its data and checkpoint are there."""
@@ -208,7 +211,9 @@ class Data:
             self._checkpoints[job] = 0
         self._leave(job)
         if not self.live:
-            if not self._has(job, site):
+            # what has been evicted since it was placed may have been handed to it before: a cache keeps copies
+            handed = self._evicted_s.get((self.dataset(job), site), -1.0) >= self._since_s.pop(job, inf)
+            if not handed and not self._has(job, site):
                 self.now.fail(f"job {job} starts without its data", f"none at {self.fleet.site_names[site]}", "a copy")
             if saved and self.jobs.checkpoint_bytes[job] > 0 and site not in self._saved.get(job, ()):
                 sites = [self.fleet.site_names[s] for s in sorted(self._saved.get(job, ()))]
