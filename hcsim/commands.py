@@ -40,11 +40,6 @@ def main(args: Sequence[str]) -> int:
         if later:  # key=value may stand after an option
             given.overrides += later
         return trace_commands.main(given)
-    if args[0] == "audit":
-        from hcsim.audit.command import main as audit
-
-        parser.add_argument("run", metavar="RUN")
-        return audit(Path(parser.parse_args(args[1:]).run))
     if args[0] == "replay":
         parser.add_argument("run", metavar="RUN")
         return replay(Path(parser.parse_args(args[1:]).run))
@@ -53,6 +48,11 @@ def main(args: Sequence[str]) -> int:
         parser.add_argument("job", type=int)
         given = parser.parse_args(args[1:])
         return explain(Path(given.run), given.job)
+    if args[0] == "audit":
+        from hcsim.audit.command import main as audit
+
+        parser.add_argument("run", metavar="RUN")
+        return audit(Path(parser.parse_args(args[1:]).run))
     parser.add_argument("folder", nargs="?", default="runs/demo", metavar="DIR")
     return demo(Path(parser.parse_args(args[1:]).folder))
 
