@@ -212,7 +212,7 @@ class Data:
         self._leave(job)
         if not self.live:
             # what has been evicted since it was placed may have been handed to it before: a cache keeps copies
-            handed = self._evicted_s.get((self.dataset(job), site), -1.0) >= self._since_s.pop(job, inf)
+            handed = self._evicted_s.get((self.dataset(job), site), -1.0) >= self._since_s.get(job, inf)
             if not handed and not self._has(job, site):
                 self.now.fail(f"job {job} starts without its data", f"none at {self.fleet.site_names[site]}", "a copy")
             if saved and self.jobs.checkpoint_bytes[job] > 0 and site not in self._saved.get(job, ()):
