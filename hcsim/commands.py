@@ -16,6 +16,10 @@ from hcsim.model import InputError, nearest
 def main(args: Sequence[str]) -> int:
     """Run one command; its exit status."""
     importable()  # a run or a configuration may name modules of the user's own
+    if args[0] == "ablate":
+        from hcsim.ablate_command import main as ablate
+
+        return ablate(args[1:])
     parser = _Parser(prog=f"hcsim {args[0]}", description=__doc__)
     if args[0] == "compare":
         parser.description = "Compare finished runs, paired over seeds; writes comparison.csv, .md and report.html."
