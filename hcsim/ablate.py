@@ -182,9 +182,7 @@ def ablation(runs: dict[str, pd.DataFrame], absent: Sequence[str] = ()) -> Ablat
         base_order = _orders(base, base_jobs, metric)
         for switch in switches:
             values, jobs = _values(cells[switch], metric, strategies, seeds)
-            effects.append(
-                _effect(switch, metric, strategies, base, values, base_order, _orders(values, jobs, metric))
-            )
+            effects.append(_effect(switch, metric, strategies, base, values, base_order, _orders(values, jobs, metric)))
             shifts += _shifts(switch, metric, strategies, base, values, base_jobs == jobs)
     in_order = sorted(effects, key=lambda e: (switches.index(e.switch), RANKED.index(e.metric)))
     return Ablation(

@@ -132,7 +132,9 @@ class Data:
         if not is_data:
             if size_bytes != self.jobs.checkpoint_bytes[job] or not size_bytes:
                 limit = f"its dataset's {self.jobs.dataset_bytes[job]:g} from a home, once, or its checkpoint's"
-                now.fail(f"bytes of job {job} that are carried", size_bytes, f"{limit} {self.jobs.checkpoint_bytes[job]:g}")
+                now.fail(
+                    f"bytes of job {job} that are carried", size_bytes, f"{limit} {self.jobs.checkpoint_bytes[job]:g}"
+                )
             if not self.live and source not in self._ran_at[job]:
                 sites = [self.fleet.site_names[s] for s in sorted(self._ran_at[job])]
                 now.fail(f"a checkpoint of job {job} is carried from", self.fleet.site_names[source], f"one of {sites}")
@@ -201,7 +203,9 @@ class Data:
         if dataset not in self._copies[site]:
             self.now.fail(f"the dataset of job {job} leaves {self.fleet.site_names[site]}", "not there", "a copy there")
         if self._users[dataset, site]:
-            self.now.fail(f"a copy that is in use leaves {self.fleet.site_names[site]}", f"job {job}'s", "an unused one")
+            self.now.fail(
+                f"a copy that is in use leaves {self.fleet.site_names[site]}", f"job {job}'s", "an unused one"
+            )
         del self._copies[site][dataset]
         self._evicted_s[dataset, site] = self.now.time_s
 
@@ -217,7 +221,9 @@ class Data:
                 self.now.fail(f"job {job} starts without its data", f"none at {self.fleet.site_names[site]}", "a copy")
             if saved and self.jobs.checkpoint_bytes[job] > 0 and site not in self._saved.get(job, ()):
                 sites = [self.fleet.site_names[s] for s in sorted(self._saved.get(job, ()))]
-                self.now.fail(f"job {job} starts without its checkpoint", self.fleet.site_names[site], f"one of {sites}")
+                self.now.fail(
+                    f"job {job} starts without its checkpoint", self.fleet.site_names[site], f"one of {sites}"
+                )
         self._ran_at[job].add(site)
         key = (self.dataset(job), site)
         if key[0] in self._copies[site]:

@@ -252,7 +252,9 @@ class Lives:
         if node >= 0 and not self.live:
             fault = node in mine and self.nodes.state[node] != UP and states - {UP, BOOTING}
             if not fault:
-                self.now.fail(f"job {job} is lost with {self.nodes.name(node)}", self.nodes.state[node], "one that went")
+                self.now.fail(
+                    f"job {job} is lost with {self.nodes.name(node)}", self.nodes.state[node], "one that went"
+                )
         elif node < 0 and life.status == "placed" and not self.live and not states - {UP, BOOTING}:
             self.now.fail(f"job {job} crashes", life.status, "running")
         self.data.given_up(job)
