@@ -123,8 +123,8 @@ class Ablation:
         from rich.table import Table
 
         table = Table(
-            title=f"ranking of {', '.join(self.strategies)} over {len(self.seeds)} seeds, with each feature off in turn:"
-            " verdict, Kendall's tau of the means, largest shift",
+            title=f"ranking of {', '.join(self.strategies)} over {len(self.seeds)} seeds with each feature off in turn:"
+            " verdict, Kendall's τ of the means, largest shift",
             title_justify="left",
         )
         table.add_column("without", no_wrap=True)
@@ -146,7 +146,8 @@ class Ablation:
         if not mine:
             return "-"
         most = max(mine, key=lambda s: abs(s.shift))
-        return f"{most.shift:+.1f} {_shift_unit(metric)} ({most.strategy})"
+        short = _short(most.shift)
+        return f"{short} {_shift_unit(metric)}" + ("" if short == "0" else f" ({most.strategy})")
 
 
 def _text(value: float, form: str) -> str:
@@ -194,7 +195,7 @@ def _values(
     cells: pd.DataFrame, metric: Metric, strategies: Sequence[str], seeds: Sequence[int]
 ) -> tuple[Floats, npt.NDArray[Any]]:
     """A metric in its unit and a hash of the jobs that finished, shape (strategies, seeds)."""
-    rows = [[cells.loc[(name, seed)] for seed in seeds] for name in strategies]
+    rows: list[list[Any]] = [[cells.loc[(name, seed)] for seed in seeds] for name in strategies]
     values = [[np.nan if row[metric.key] is None else float(row[metric.key]) for row in line] for line in rows]
     jobs = [[str(row["finished_sha256"]) for row in line] for line in rows]
     return np.array(values) / metric.scale, np.array(jobs)

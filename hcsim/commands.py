@@ -17,7 +17,7 @@ def main(args: Sequence[str]) -> int:
     """Run one command; its exit status."""
     importable()  # a run or a configuration may name modules of the user's own
     if args[0] == "ablate":
-        from hcsim.ablate_command import main as ablate
+        from hcsim.ablate_commands import main as ablate
 
         return ablate(args[1:])
     parser = _Parser(prog=f"hcsim {args[0]}", description=__doc__)
@@ -53,7 +53,7 @@ def main(args: Sequence[str]) -> int:
         given = parser.parse_args(args[1:])
         return explain(Path(given.run), given.job)
     if args[0] == "audit":
-        from hcsim.audit.command import main as audit
+        from hcsim.audit_commands import main as audit
 
         parser.add_argument("run", metavar="RUN")
         return audit(Path(parser.parse_args(args[1:]).run))

@@ -7,7 +7,7 @@ out twice. What it proves, and what no log can show, is said in ``docs/world.md`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappush
 from typing import Any
 
 from hcsim.audit.base import Breach, Now

@@ -1,4 +1,4 @@
-"""What becomes of jobs: each row is one that may follow the rows before, and at the end the work is what was asked for."""
+"""What becomes of jobs: each row may follow those before it, and the work in the end is what was asked for."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def _relevant(overrides: Sequence[str]) -> tuple[list[str], dict[str, bool]]:
     from hcsim.sources import plain
 
     firsts = [_first(each) for each in overrides if not each.startswith(("hydra", "-"))]
-    folders = [b for a, b in zip(overrides, overrides[1:], strict=False) if a in ("--config-dir", "-cd")]
+    folders = [b for a, b in pairwise(overrides) if a in ("--config-dir", "-cd")]
     folders += [each.partition("=")[2] for each in overrides if each.startswith("--config-dir=")]
     seeds = next((each.partition("=")[2] for each in reversed(overrides) if each.startswith("seed=")), "0")
     found: dict[str, bool] = dict.fromkeys([*SWITCHES, *OF_EXECUTOR], False)
