@@ -51,8 +51,6 @@ class Data:
         self._checkpoints: defaultdict[int, int] = defaultdict(int)  # job -> transfers of its checkpoint under way
         self._waiting: defaultdict[tuple[int, int], set[int]] = defaultdict(set)  # (dataset, site) -> who waits there
         self._waits_at: dict[int, int] = {}  # placed job -> site
-        self._since_s: dict[int, float] = {}  # placed job -> since when
-        self._evicted_s: dict[tuple[int, int], float] = {}  # (dataset, site) -> when it was last evicted
         self._copies: list[dict[int, float]] = [{} for _ in fleet.sites]  # site -> dataset -> bytes
         self._arrived: dict[tuple[int, int], Transfer] = {}  # what a transfer has brought and STAGED has yet to tell
         self._users: defaultdict[tuple[int, int], int] = defaultdict(int)  # (dataset, site) -> jobs that run on it
@@ -91,7 +89,7 @@ class Data:
     def waits(self, job: int, site: int) -> bool:
         """A job is placed at a site; whether what it reads is under way to it."""
         if job not in self._waits_at:
-            self._waits_at[job], self._since_s[job] = site, self.now.time_s
+            self._waits_at[job] = site
             if self.homes(job):
                 self._waiting[self.dataset(job), site].add(job)
         return self._lacks(job)
@@ -207,7 +205,6 @@ class Data:
                 f"a copy that is in use leaves {self.fleet.site_names[site]}", f"job {job}'s", "an unused one"
             )
         del self._copies[site][dataset]
-        self._evicted_s[dataset, site] = self.now.time_s
 
     def started(self, job: int, site: int, saved: bool) -> None:
         """A job begins to run at a site: its data and checkpoint are there."""
@@ -215,9 +212,7 @@ class Data:
             self._checkpoints[job] = 0
         self._leave(job)
         if not self.live:
-            # what has been evicted since it was placed may have been handed to it before: a cache keeps copies
-            handed = self._evicted_s.get((self.dataset(job), site), -1.0) >= self._since_s.get(job, inf)
-            if not handed and not self._has(job, site):
+            if not self._has(job, site):
                 self.now.fail(f"job {job} starts without its data", f"none at {self.fleet.site_names[site]}", "a copy")
             if saved and self.jobs.checkpoint_bytes[job] > 0 and site not in self._saved.get(job, ()):
                 sites = [self.fleet.site_names[s] for s in sorted(self._saved.get(job, ()))]
@@ -257,6 +252,10 @@ class Data:
         else:
             self.cuts[number].append((self._links_down.pop(number), self.now.time_s))
 
+    def _needed(self, dataset: int, site: int) -> bool:
+        """Whether a job that runs or is placed at a site reads a dataset."""
+        return self._users[dataset, site] > 0 or bool(self._waiting[dataset, site])
+
     def _has(self, job: int, site: int) -> bool:
         homes = self.homes(job)
         return not homes or site in homes or self.dataset(job) in self._copies[site]
@@ -280,7 +279,7 @@ class Data:
         for site in self._look_at:
             room, copies = self.fleet.sites[site].cache_bytes, self._copies[site]
             held = sum(copies.values())
-            if held > room and any(not self._users[dataset, site] for dataset in copies):
+            if held > room and any(not self._needed(dataset, site) for dataset in copies):
                 self.now.fail(f"cache of {self.fleet.site_names[site]}", f"{held:g} bytes", f"at most {room:g}")
         self._look_at.clear()
 

@@ -79,7 +79,6 @@ class Simulation(LaneEnvironment):
         self._stalls = jobs.checkpoint_stall_s.data if jobs.checkpoint_stall_s.any() else None
         self._job_mtbf_s = job_mtbf_s
         self._crashes: dict[int, tuple[int, float]] = {}  # job -> (crashes so far, seconds it runs until the next)
-        self._doomed: set[int] = set()  # running jobs that will crash before they finish
         if (jobs.checkpoint_bytes > 0).any():  # a checkpoint may have to go from any site to any other
             for source in range(len(fleet.sites)):
                 for target in range(len(fleet.sites)):
@@ -205,7 +204,6 @@ class Simulation(LaneEnvironment):
                 number += 1
                 left_s = exponential(self._job_mtbf_s, uniform(self.seed, _CRASH, job, number))
                 self._crashes[job] = (number, left_s)
-            (self._doomed.add if left_s < run_s else self._doomed.discard)(job)
             run_s = min(run_s, left_s)
         self._due_s[job] = due = self._now + run_s
         heappush(self.due, (due, job))
@@ -234,8 +232,7 @@ class Simulation(LaneEnvironment):
         self._last_due_s = t
         phase = self._phase[job]
         if phase == _RUNNING:
-            if job in self._doomed:
-                self._crash(job, t)
+            if self._job_mtbf_s < inf and self._crashed(job, t):
                 return
             ran_s = t - self._began_s[job]
             spent_s = 0.0 if self._plain else ran_s - self._worked_s(job, ran_s)
@@ -249,13 +246,17 @@ class Simulation(LaneEnvironment):
             self._stop(job)
             self.tell(Kind.PREEMPTED, job, value=lost_s)
 
-    def _crash(self, job: int, t: float) -> None:
-        """What is due is a crash rather than the end of the work."""
-        number, _ = self._crashes[job]
-        lost_s = self._fall_back(job, t - self._began_s[job])
+    def _crashed(self, job: int, t: float) -> bool:
+        """Whether what is due is a crash rather than the end of the work."""
+        number, left_s = self._crashes[job]
+        ran_s = t - self._began_s[job]
+        self._crashes[job] = (number, left_s - ran_s)
+        if left_s - ran_s > 0.0:
+            return False
+        lost_s = self._fall_back(job, ran_s)
         self._stop(job)
-        self._crashes[job] = (number, 0.0)
         self.tell(Kind.LOST, job, -1, lost_s)
+        return True
 
     def _drain(self, job: int, allocation: Allocation, checkpoint: float) -> None:
         """Stop a job. With a checkpoint no work is lost, but writing it takes checkpoint_s."""
