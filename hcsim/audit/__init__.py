@@ -142,7 +142,7 @@ class Audit:
         lives, nodes, data, job, node_, pool = self.lives, self.nodes, self.data, self._job, self._node, self._pool
 
         def placed(j: int, n: int, mask: float, milli: float) -> None:
-            lives.placed(j, node_(n), int(mask), int(milli) if milli == int(milli) else -1)
+            lives.placed(j, node_(n), _whole(mask), _whole(milli))
 
         def provisioning(n: int, *_: float) -> None:
             nodes.meter()
@@ -170,8 +170,8 @@ class Audit:
             Kind.HELD: lambda j, *_: lives.set_aside(j, "held", "waiting"),
             Kind.RESUMED: lambda j, *_: lives.set_aside(j, "waiting", "held"),
             Kind.REJECTED: lambda j, *_: lives.set_aside(j, "rejected", "waiting"),
-            Kind.TRANSFERRING: lambda j, s, size, target: data.transferring(job(j), s, int(target), size),
-            Kind.TRANSFERRED: lambda j, s, size, target: data.transferred(job(j), s, int(target), size),
+            Kind.TRANSFERRING: lambda j, s, size, target: data.transferring(job(j), s, _whole(target), size),
+            Kind.TRANSFERRED: lambda j, s, size, target: data.transferred(job(j), s, _whole(target), size),
             Kind.STAGED: lambda j, s, size, _: data.staged(job(j), s, size),
             Kind.EVICTED: lambda j, s, *_: data.evicted(job(j), s),
             Kind.WAKE: self._wake,
@@ -243,6 +243,11 @@ class Audit:
         if not grams >= 0:
             self._now.fail("g CO2 per kWh", grams, "at least 0")
         self._expected(Kind.CARBON_CHANGED, self._number("site", s, len(self.fleet.sites)), grams)
+
+
+def _whole(value: float) -> int:
+    """A number that must be a whole one; -1, which nothing has, if it is not."""
+    return int(value) if 0 <= value < 1 << 31 and value == int(value) else -1
 
 
 def _from_start(value: float, changes: Iterator[tuple[float, float]]) -> Iterator[tuple[float, float]]:

@@ -149,6 +149,8 @@ class Data:
     def transferred(self, job: int, source: int, target: int, carried_bytes: float) -> None:
         """TRANSFERRED."""
         now = self.now
+        self._site(source)
+        self._site(target)
         mine = [t for t in self._open.get((source, target), ()) if t.job == job or t.dataset == self.dataset(job)]
         whole = [t for t in mine if t.size_bytes == carried_bytes]
         mine.sort(key=lambda t: t.dataset is not None)  # of what a job gives up its checkpoint is stopped first
@@ -189,7 +191,7 @@ class Data:
             del self._arrived[key]
         elif size_bytes or not self._has(job, site):
             self.now.fail(f"a dataset of job {job} is kept at {self.fleet.site_names[site]}", "not carried", "carried")
-        if site not in self.homes(job):
+        if self.homes(job) and site not in self.homes(job):
             if size_bytes or key[0] not in self._copies[site]:
                 self._copies[site][key[0]] = size_bytes
             self._look_at.add(site)
