@@ -58,6 +58,7 @@ class Data:
         self._saved: dict[int, set[int]] = {}  # job -> sites that have its last checkpoint
         self._ran_at: defaultdict[int, set[int]] = defaultdict(set)
         self._given_up: dict[int, float] = {}  # job -> when it last gave up
+        self._gone: set[tuple[int, int]] = set()  # copies that were evicted in this instant
         self._ended: list[Transfer] = []  # transfers that ended in this instant
         self._look_at: set[int] = set()  # sites whose cache is looked at when time goes on
         self._links_down: dict[int, float] = {}
@@ -202,11 +203,8 @@ class Data:
         dataset = self.dataset(job)
         if dataset not in self._copies[site]:
             self.now.fail(f"the dataset of job {job} leaves {self.fleet.site_names[site]}", "not there", "a copy there")
-        if self._users[dataset, site]:
-            self.now.fail(
-                f"a copy that is in use leaves {self.fleet.site_names[site]}", f"job {job}'s", "an unused one"
-            )
         del self._copies[site][dataset]
+        self._gone.add((dataset, site))
 
     def started(self, job: int, site: int, saved: bool) -> None:
         """A job begins to run at a site: its data and checkpoint are there."""
@@ -278,6 +276,11 @@ class Data:
             if not transfer.cut:
                 self.now.fail(f"a dataset has been carried to {self.fleet.site_names[site]}", "no STAGED", "it is kept")
         self._arrived.clear()
+        for dataset, site in self._gone:
+            if self._users[dataset, site] and dataset not in self._copies[site]:
+                job = next(j for j, key in self._on_copy.items() if key == (dataset, site))
+                self.now.fail(f"the copy that job {job} reads", f"gone from {self.fleet.site_names[site]}", "it stays")
+        self._gone.clear()
         for site in self._look_at:
             room, copies = self.fleet.sites[site].cache_bytes, self._copies[site]
             held = sum(copies.values())

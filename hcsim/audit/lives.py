@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from math import inf
 
 from hcsim.actions import Allocation
 from hcsim.audit.base import Now
@@ -305,6 +306,14 @@ class Lives:
         spread = len(where) * per_node >= held + per_node
         return float(self.speed[p] * size * (self.perf.spread_factor if spread else 1.0))
 
+    def _worked_s(self, job: int, ran_s: float) -> float:
+        """Of a run so far what was work at least: after each interval of it a checkpoint is written."""
+        stall_s, interval_s = float(self.jobs.checkpoint_stall_s[job]), float(self.jobs.checkpoint_interval_s[job])
+        if not stall_s or interval_s == inf:
+            return ran_s
+        rounds = ran_s // (interval_s + stall_s)
+        return rounds * interval_s + min(ran_s - rounds * (interval_s + stall_s), interval_s)
+
     def close(self) -> None:
         """The log is over: every start has ended in one way, or goes on."""
         for job, life in enumerate(self.lives):
@@ -312,8 +321,9 @@ class Lives:
             ends = sum(life.ends.values())
             if life.starts != ends + going_on:
                 self.now.fail(f"job {job}: starts", life.starts, f"{ends} ends and {going_on} that goes on")
-            if life.status == "running" and not self.live and not self.jobs.checkpoint_stall_s[job]:
-                done_s = life.done_s + (self.now.time_s - life.began_s) * self._rate(job, life.uses)
+            if life.status == "running" and not self.live:
+                worked_s = self._worked_s(job, self.now.time_s - life.began_s)
+                done_s = life.done_s + worked_s * self._rate(job, life.uses)
                 want_s = float(self.jobs.duration_s[job])
                 if done_s > want_s + EPS_S + 1e-9 * want_s:
                     self.now.fail(f"job {job} runs on after its end", done_s, f"at most {want_s:g} s of work")
