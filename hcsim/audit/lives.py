@@ -239,7 +239,8 @@ class Lives:
     def preempted(self, job: int, lost_s: float) -> None:
         """PREEMPTED."""
         life = self._be(job, "draining")
-        self.data.given_up(job)
+        if not life.moves:
+            self.data.given_up(job)
         self._stop(job, "preempted", lost_s)
         life.status = "placed" if life.moves else "waiting"
         if life.moves != bool(life.claim):
