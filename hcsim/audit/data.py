@@ -190,7 +190,7 @@ class Data:
             self._coming.pop(key, None)
         elif key in self._arrived:
             del self._arrived[key]
-        elif size_bytes or not self._has(job, site):
+        elif size_bytes or (self.jobs.dataset_bytes[job] > 0 and not self._has(job, site)):
             self.now.fail(f"a dataset of job {job} is kept at {self.fleet.site_names[site]}", "not carried", "carried")
         if self.homes(job) and site not in self.homes(job):
             if size_bytes or key[0] not in self._copies[site]:
