@@ -27,6 +27,8 @@ COMMANDS = {
     "compare": "paired comparison of finished runs, a table and report.html: hcsim compare DIR ...",
     "strategies": "hcsim strategies list | check [NAME ...]",
     "traces": "hcsim traces list | describe NAME | validate PATH | convert NAME FILE | fetch NAME",
+    "audit": "prove from a run's folder that no rule was broken and every second and cent is there: hcsim audit RUN",
+    "ablate": "which features of the world change the ranking: hcsim ablate strategy=a,b seed=1,2,3 [switches=...]",
     "replay": "feed a run's log back in and compare: hcsim replay RUN",
     "explain": "the story of one job: hcsim explain RUN JOB",
     "market": "price books with source and date: hcsim market show [NAME ...]",

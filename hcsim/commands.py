@@ -16,6 +16,10 @@ from hcsim.model import InputError, nearest
 def main(args: Sequence[str]) -> int:
     """Run one command; its exit status."""
     importable()  # a run or a configuration may name modules of the user's own
+    if args[0] == "ablate":
+        from hcsim.ablate_commands import main as ablate
+
+        return ablate(args[1:])
     parser = _Parser(prog=f"hcsim {args[0]}", description=__doc__)
     if args[0] == "compare":
         parser.description = "Compare finished runs, paired over seeds; writes comparison.csv, .md and report.html."
@@ -57,6 +61,11 @@ def main(args: Sequence[str]) -> int:
         parser.add_argument("job", type=int)
         given = parser.parse_args(args[1:])
         return explain(Path(given.run), given.job)
+    if args[0] == "audit":
+        from hcsim.audit_commands import main as audit
+
+        parser.add_argument("run", metavar="RUN")
+        return audit(Path(parser.parse_args(args[1:]).run))
     parser.add_argument("folder", nargs="?", default="runs/demo", metavar="DIR")
     return demo(Path(parser.parse_args(args[1:]).folder))
 

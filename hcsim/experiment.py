@@ -261,9 +261,13 @@ class Result:
         return timeline(self.log.array(), self.jobs, self.fleet)
 
     def save(self, folder: Path) -> None:
-        """Write the run's tables and summary, each under a temporary name first."""
+        """Write the run's tables and summary, each under a temporary name first.
+
+        ``jobs.parquet`` holds what jobs asked for as well, so that an audit needs no trace.
+        """
+        asked = {key: column for key, column in self.jobs.named.items() if key not in self.table}
         for name, frame in (
-            ("jobs", self.table),
+            ("jobs", self.table.assign(**asked)),
             ("timeline", self.timeline),
             ("ledger", self.ledger.frame(self.fleet, self.jobs)),
         ):

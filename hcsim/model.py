@@ -223,6 +223,17 @@ class Jobs:
         digest.update(repr([getattr(self, table) for table in NAME_TABLES.values()]).encode())
         return digest.hexdigest()
 
+    @property
+    def named(self) -> dict[str, npt.NDArray[Any]]:
+        """What the jobs ask for as columns, codes by their names (empty: none); GPUs as a gang of whole ones."""
+        out: dict[str, npt.NDArray[Any]] = {key: getattr(self, key) for key in ("id", *JOB_COLUMNS)}
+        for key, names in (
+            ("tenant", self.tenants), ("gpu_type", self.gpu_types), ("residency", self.residencies),
+            ("dataset_site", self.dataset_sites),
+        ):  # fmt: skip
+            out[key] = np.array([*names, ""], object)[out[key]]
+        return out
+
     def take(self, rows: npt.NDArray[Any]) -> Jobs:
         """The jobs at ``rows`` (a mask or ascending row numbers), with their ids."""
         columns = {key: getattr(self, key)[rows] for key in ("id", *JOB_COLUMNS)}

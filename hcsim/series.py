@@ -97,8 +97,8 @@ class Series:
                 if t > after_s and value != now:
                     now = value
                     yield t, value
-            if self.beyond != "wrap":
-                break
+            if self.beyond != "wrap" or bool((self.values == self.values[0]).all()):
+                break  # what never changes would be looked through for ever
             offset_s += length_s
         if self.beyond == "stop" and self.end_s > after_s:
             yield self.end_s, float("nan")

@@ -100,26 +100,65 @@ def _no_quotas(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
     return dataclasses.replace(fleet, quotas=()), jobs
 
 
+def _no_notice(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+    """Nodes are reclaimed without a warning."""
+
+    def change(pool: NodePool) -> NodePool:
+        return dataclasses.replace(pool, reclaim=dataclasses.replace(pool.reclaim, notice_s=0.0))
+
+    return _pools(fleet, change), jobs
+
+
+def _no_commitments(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+    """Reserved nodes are had on demand: at once, at the same price, and paid for as long as they are up."""
+    terms: dict[str, Any] = {"boot_s": 0.0, "image_s": 0.0, "min_billing_s": 0.0, "idle_release_s": 0.0}
+
+    def change(pool: NodePool) -> NodePool:
+        return dataclasses.replace(pool, market="on_demand", **terms) if pool.market == "reserved" else pool
+
+    return _pools(fleet, change), jobs
+
+
+def _rigid(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+    """Jobs run on as many GPUs as they ask for or not at all."""
+    return fleet, dataclasses.replace(jobs, min_gpus=jobs.gpus, max_gpus=jobs.gpus)
+
+
 #: What each switch takes out of the world.
 SWITCHES: dict[str, Switch] = {
-    "boot": _of_pools(boot_s=0.0, boot_cv=0.0, image_s=0.0, image_cv=0.0),  # rented nodes are up at once
-    "failures": _of_pools(mtbf_s=inf),  # nodes do not fail
-    "outages": _of_fleet(outages=()),  # sites, providers and links stay up
-    "reclaims": _no_reclaims,  # spot nodes are not taken back
-    "stock": _all(_no_reclaims, _of_pools(stock=None, stockout_share=0.0)),  # there is always enough to rent
+    # markets
+    "commitments": _no_commitments,  # reserved nodes are paid only while they are used
     "price_changes": _no_price_changes,  # prices stay at their mean
-    "data": _of_jobs(dataset_site=-1, checkpoint_bytes=0.0),  # there is nothing to carry or to pay for
-    "cache": _of_sites(cache_bytes=inf),  # copies of datasets are kept for ever
-    "egress": _no_egress,  # links cost nothing
-    "tiers": _no_tiers,  # all egress pays the first tier
-    "overheads": _of_jobs(restart_s=0.0, checkpoint_s=0.0, checkpoint_stall_s=0.0),  # they take no time
-    "residency": _of_jobs(residency=-1),  # jobs may run under any jurisdiction
-    "quotas": _no_quotas,  # any number of nodes may be rented
-    "budgets": _of_fleet(budgets=()),  # any amount may be spent
+    "reclaims": _no_reclaims,  # spot nodes are not taken back
+    "notice": _no_notice,  # nodes are reclaimed without a warning
     "minimum": _of_pools(min_billing_s=0.0, billing_s=1e-9),  # rented nodes are billed for as long as they are up
     "discounts": _of_pools(discount_share=0.0),  # list prices
-    "fees": _of_sites(control_plane_usd_per_h=0.0, storage_usd_per_gb_month=0.0),  # control planes, storage
+    "fees": _of_sites(control_plane_usd_per_h=0.0, storage_usd_per_gb_month=0.0),  # no control planes, no storage
+    # capacity
+    "quotas": _no_quotas,  # any number of nodes may be rented
+    "budgets": _of_fleet(budgets=()),  # any amount may be spent
+    "stock": _all(_no_reclaims, _of_pools(stock=None, stockout_share=0.0)),  # there is always enough to rent
+    "boot": _of_pools(boot_s=0.0, boot_cv=0.0, image_s=0.0, image_cv=0.0),  # rented nodes are up at once
+    "images": _of_pools(image_s=0.0, image_cv=0.0),  # they boot, and need no image
+    "idle_time": _of_pools(idle_release_s=0.0),  # rented nodes are given back as soon as they are idle
+    "host": _of_jobs(cpus=0.0, ram_bytes=0.0),  # CPUs and RAM are no limit
+    # data
+    "data": _of_jobs(dataset_site=-1, checkpoint_bytes=0.0),  # there is nothing to carry or to pay for
+    "checkpoint_moves": _of_jobs(checkpoint_bytes=0.0),  # checkpoints are wherever their jobs are
+    "cache": _of_sites(cache_bytes=inf),  # copies of datasets are kept for ever
+    "gateways": _of_sites(egress_bytes_per_s=inf, ingress_bytes_per_s=inf),  # only links limit transfers
+    "egress": _no_egress,  # links cost nothing
+    "tiers": _no_tiers,  # all egress pays the first tier
+    "residency": _of_jobs(residency=-1),  # jobs may run under any jurisdiction
+    # losses
+    "failures": _of_pools(mtbf_s=inf),  # nodes do not fail
+    "outages": _of_fleet(outages=()),  # sites, providers and links stay up
+    "lost_work": _of_jobs(checkpoint_interval_s=1e-3, checkpoint_stall_s=0.0),  # what was done is never lost
+    "overheads": _of_jobs(restart_s=0.0, checkpoint_s=0.0, checkpoint_stall_s=0.0),  # they take no time
+    "elasticity": _rigid,  # jobs neither start smaller nor shrink
+    # power
     "power": _all(_of_pools(idle_w=0.0, max_w=0.0), _of_sites(carbon=None)),  # no energy, no carbon
+    "carbon": _of_sites(carbon=None),  # energy, but no carbon
 }
 
 

@@ -1,0 +1,278 @@
+"""Nodes, what may be rented and what it costs, and what every GPU does in every second."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from math import ceil, inf
+
+from hcsim.audit.base import Now
+from hcsim.fleet import Fleet
+
+HOUR_S = 3600.0
+#: What a GPU does: ``lost`` is run time that came to nothing or went into checkpoints, ``off`` that of nodes that are
+#: off, boot or are down.
+CLASSES = ("busy", "idle", "starting", "staging", "lost", "drained", "off")
+_BUSY, _IDLE, _STARTING, _STAGING, _LOST, _DRAINED, _OFF = range(7)
+#: How a job can have its part of a GPU.
+RUN, DRAIN, START, STAGE = range(4)
+OFF, BOOTING, UP, DOWN = "off", "booting", "up", "down"
+
+
+class Nodes:
+    """Nodes as the log tells of them, against quotas, stock and budgets; the GPU-seconds and the cost of nodes.
+
+    Of each pool the GPUs are counted by what they do, in whole thousandths, so that no rounding hides one.
+    """
+
+    def __init__(self, now: Now, fleet: Fleet) -> None:
+        self.now, self.fleet = now, fleet
+        self.pool_of = fleet.node_pool
+        self.pools = fleet.pools
+        self.size = [pool.gpus_per_node for pool in fleet.pools]
+        self.state = [OFF if fleet.pools[p].elastic else UP for p in self.pool_of]
+        self.jobs_on: list[Counter[int]] = [Counter() for _ in self.pool_of]  # node -> jobs that hold something of it
+        self.look_at: set[int] = set()  # nodes to look at when time goes on
+        self._first = [0]
+        for p in self.pool_of:
+            self._first.append(self._first[-1] + self.size[p])
+        self._use = [[0, 0, 0, 0] for _ in range(self._first[-1])]  # GPU -> milli by RUN, DRAIN, START, STAGE
+        self.promised = [0] * self._first[-1]  # GPU -> milli that jobs run on or will
+        self._level = [[0] * 7 for _ in fleet.pools]  # pool -> milli-GPU by class
+        self._sum = [[0.0] * 7 for _ in fleet.pools]  # pool -> milli-GPU-seconds by class
+        self._since = [0.0] * len(fleet.pools)
+        for node, p in enumerate(self.pool_of):
+            self._level[p][_OFF if self.state[node] == OFF else _IDLE] += 1000 * self.size[p]
+        # what may be rented
+        self._limits = [(q.name, q.gpus, self._matching(q.provider, q.site, q.gpu)) for q in fleet.limits]
+        self._on = [0] * len(fleet.pools)  # nodes of rented pools that are not off
+        self._up = [0] * len(fleet.pools)
+        self._stock = [inf] * len(fleet.pools)
+        self._budgets = [(b, self._matching(b.provider, "", "")) for b in fleet.budgets]
+        self._spent = [0.0] * len(fleet.budgets)
+        self._spent_until_s = 0.0
+        # what it costs
+        self.price = [[(0.0, pool.first_usd)] for pool in fleet.pools]  # pool -> (from when, USD per GPU-hour)
+        self._paid = [0.0] * len(fleet.pools)
+        self._since_up: dict[int, float] = {}  # rented node -> when it came up
+
+    def _matching(self, provider: str, site: str, gpu: str) -> list[int]:
+        """Rented pools of a provider, site and GPU type (empty: any)."""
+        found = []
+        for p, s in enumerate(self.fleet.pool_site):
+            own = (self.fleet.sites[s].provider, self.fleet.sites[s].name, self.pools[p].gpu)
+            if self.pools[p].elastic and all(a in ("", b) for a, b in zip((provider, site, gpu), own, strict=True)):
+                found.append(p)
+        return found
+
+    def name(self, node: int) -> str:
+        """A node in words."""
+        p = self.pool_of[node]
+        return f"node {node} of pool '{self.pools[p].name}'"
+
+    # -- GPUs ----------------------------------------------------------------------------------------------------------
+
+    def change(self, node: int, mask: int, how: int, milli: int) -> None:
+        """Of each GPU of a mask so many thousandths more (or fewer) are had in some way."""
+        p, up = self.pool_of[node], self.state[node] == UP
+        self._accrue(p)
+        level = self._level[p]
+        first = self._first[node]
+        while mask:
+            bit = mask & -mask
+            mask ^= bit
+            gpu = first + bit.bit_length() - 1
+            use = self._use[gpu]
+            if up:
+                self._count(level, use, -1)
+            use[how] += milli
+            if use[RUN] + use[DRAIN] > 1000:
+                self.now.fail(f"GPU {bit.bit_length() - 1} of {self.name(node)} is used twice", _gpu(use), "1 GPU")
+            if up:
+                self._count(level, use, 1)
+
+    def _count(self, level: list[int], use: list[int], sign: int) -> None:
+        run, drain, start, stage = use
+        if drain:  # a claim on a GPU that still drains waits for it
+            start = stage = 0
+        level[_BUSY] += sign * run
+        level[_DRAINED] += sign * drain
+        level[_STARTING] += sign * start
+        level[_STAGING] += sign * stage
+        level[_IDLE] += sign * (1000 - run - drain - start - stage)
+
+    def promise(self, node: int, mask: int, milli: int) -> None:
+        """So many thousandths of each GPU of a mask are promised (or no more)."""
+        first = self._first[node]
+        while mask:
+            bit = mask & -mask
+            mask ^= bit
+            gpu = first + bit.bit_length() - 1
+            self.promised[gpu] += milli
+            if self.promised[gpu] > 1000:
+                what = f"GPU {bit.bit_length() - 1} of {self.name(node)} is promised twice"
+                self.now.fail(what, f"{self.promised[gpu] / 1000:g} GPU", "1 GPU")
+
+    def lost(self, p: int, gpu_s: float) -> None:
+        """GPU-seconds that were counted as busy were for nothing."""
+        self._accrue(p)
+        self._sum[p][_BUSY] -= gpu_s * 1000.0
+        self._sum[p][_LOST] += gpu_s * 1000.0
+
+    def _accrue(self, p: int) -> None:
+        dt = self.now.time_s - self._since[p]
+        if dt:
+            self._since[p] = self.now.time_s
+            total = self._sum[p]
+            for c, level in enumerate(self._level[p]):
+                if level:
+                    total[c] += level * dt
+
+    def gpu_seconds(self) -> list[dict[str, float]]:
+        """Of each pool the GPU-seconds by class, until now."""
+        for p in range(len(self.pools)):
+            self._accrue(p)
+        return [dict(zip(CLASSES, (each / 1000.0 for each in total), strict=True)) for total in self._sum]
+
+    # -- nodes ---------------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Time goes on: what jobs hold is up or will be."""
+        for node in self.look_at:
+            if self.state[node] not in (UP, BOOTING) and self.jobs_on[node]:
+                job = next(iter(self.jobs_on[node]))
+                self.now.fail(f"job {job} holds {self.name(node)}", self.state[node], "a node that is up or boots")
+        self.look_at.clear()
+
+    def _become(self, node: int, state: str, *expected: str) -> None:
+        was = self.state[node]
+        if was not in expected:
+            self.now.fail(f"{self.name(node)} becomes {state}", f"it is {was}", f"one that is {' or '.join(expected)}")
+        p = self.pool_of[node]
+        self._accrue(p)
+        if UP in (was, state):
+            level, sign = self._level[p], 1 if state == UP else -1
+            for gpu in range(self._first[node], self._first[node + 1]):
+                self._count(level, self._use[gpu], sign)
+                level[_OFF] -= sign * 1000
+        self.state[node] = state
+        if self.pools[p].elastic:
+            self._meter()
+            if OFF in (was, state):
+                self._on[p] += 1 if was == OFF else -1
+            if state == UP:
+                self._up[p] += 1
+                self._since_up[node] = self.now.time_s
+            elif was == UP:
+                self._up[p] -= 1
+                self._paid[p] += self._stretch(p, self._since_up.pop(node))
+        self.look_at.add(node)
+
+    def provisioning(self, node: int) -> None:
+        """A node is rented: within quotas, stock and budgets?"""
+        now, p = self.now, self.pool_of[node]
+        pool = self.pools[p]
+        if not pool.elastic:
+            now.fail(f"{self.name(node)} is asked to boot", pool.market, "a rented node")
+        self._become(node, BOOTING, OFF)
+        for name, gpus, pools in self._limits:
+            if p in pools:
+                on = sum(self._on[q] * self.size[q] for q in pools)
+                if on > gpus:
+                    now.fail(f"quota {name}", f"{on} GPUs rented", f"at most {gpus}")
+        stock = self._stock[p]
+        if pool.stock is not None:
+            stock = min(stock, pool.stock.at(now.time_s))
+        if self._on[p] > stock:
+            now.fail(f"stock of pool '{pool.name}'", f"{self._on[p]} nodes rented", f"at most {stock:g}")
+        for (budget, pools), spent in zip(self._budgets, self._spent, strict=True):
+            if p in pools and spent > budget.usd * (1 + 1e-9) + 1e-6:
+                scope = f" of {budget.provider}" if budget.provider else ""
+                limit = f"at most {budget.usd:,.2f} USD in {budget.period_s:g} s before one more is rented"
+                now.fail(f"budget{scope}", f"{spent:,.4f} USD spent", limit)
+
+    def came_up(self, node: int) -> None:
+        """NODE_UP."""
+        self._become(node, UP, BOOTING if self.pools[self.pool_of[node]].elastic else DOWN)
+
+    def went_off(self, node: int, refused: bool) -> None:
+        """NODE_OFF: given back, or could not be had."""
+        if not self.pools[self.pool_of[node]].elastic:
+            self.now.fail(f"{self.name(node)} goes off", self.pools[self.pool_of[node]].market, "a rented node")
+        self._become(node, OFF, *((BOOTING,) if refused else (UP, DOWN)))
+
+    def went_down(self, node: int, reclaimed: bool) -> None:
+        """NODE_DOWN: failed or reclaimed."""
+        p = self.pool_of[node]
+        if reclaimed and self.pools[p].market != "spot":
+            self.now.fail(f"{self.name(node)} is reclaimed", self.pools[p].market, "a spot node")
+        self._become(node, DOWN, UP, BOOTING)
+
+    def stocked(self, p: int, nodes: float) -> None:
+        """STOCK_CHANGED."""
+        self._stock[p] = nodes
+
+    # -- money ---------------------------------------------------------------------------------------------------------
+
+    def priced(self, p: int, usd: float) -> None:
+        """PRICE_CHANGED."""
+        if not 0 <= usd < inf:
+            self.now.fail(f"price of pool '{self.pools[p].name}'", usd, "finite, >= 0")
+        self._meter()
+        self.price[p].append((self.now.time_s, usd))
+
+    def _meter(self) -> None:
+        """What rented nodes have cost by the second in the present period of each budget."""
+        now_s, last_s = self.now.time_s, self._spent_until_s
+        if now_s == last_s:
+            return
+        self._spent_until_s = now_s
+        for i, (budget, pools) in enumerate(self._budgets):
+            usd_per_s = sum(self._up[p] * self.size[p] * self.price[p][-1][1] for p in pools) / HOUR_S
+            begin_s = now_s // budget.period_s * budget.period_s
+            if begin_s > last_s:
+                self._spent[i] = 0.0
+            self._spent[i] += usd_per_s * (now_s - max(begin_s, last_s))
+
+    def meter(self) -> None:
+        """Budgets up to now, before what is rented is held against them."""
+        if self._budgets:
+            self._meter()
+
+    def _stretch(self, p: int, start_s: float) -> float:
+        """What one node that came up then has cost until now.
+
+        A step that has begun is owed at the price of its first moment, and so is the minimum.
+        """
+        pool, prices = self.pools[p], self.price[p]
+        step_s = pool.billing_s
+
+        def steps(seconds: float) -> float:
+            return max(ceil(seconds / step_s - 1e-6), ceil(pool.min_billing_s / step_s - 1e-6)) * step_s
+
+        end_s = start_s + steps(self.now.time_s - start_s)
+        i = bisect_right(prices, (start_s, inf)) - 1
+        usd_s, at_s = 0.0, start_s
+        while at_s < end_s:
+            until_s = end_s
+            if i + 1 < len(prices):
+                until_s = min(start_s + steps(prices[i + 1][0] - start_s), end_s)
+            usd_s += max(until_s - at_s, 0.0) * prices[i][1]
+            at_s, i = max(until_s, at_s), i + 1
+        return usd_s / HOUR_S * pool.gpus_per_node
+
+    def usd(self) -> float:
+        """What nodes have cost until now; what is up owes its minimum from the first moment."""
+        total = sum(self._paid)
+        for node, start_s in self._since_up.items():
+            total += self._stretch(self.pool_of[node], start_s)
+        for p, pool in enumerate(self.pools):
+            if not pool.elastic:
+                edges = [*(t for t, _ in self.price[p]), self.now.time_s]
+                usd_s = sum((b - a) * usd for a, b, (_, usd) in zip(edges, edges[1:], self.price[p], strict=False))
+                total += usd_s / HOUR_S * pool.gpus_per_node * pool.nodes
+        return total
+
+
+def _gpu(use: list[int]) -> str:
+    return f"{(use[RUN] + use[DRAIN]) / 1000:g} GPU"

@@ -1,0 +1,65 @@
+"""``hcsim audit RUN``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hcsim.model import InputError
+
+
+def main(run: Path) -> int:
+    """Audit a run's folder and say what was found; 1 when something is wrong."""
+    from rich.console import Console
+
+    from hcsim.audit.folder import audit_run
+    from hcsim.progress import Busy
+
+    fleet, perf, executor = (part_of(run, name) for name in ("fleet", "perf", "executor"))
+    live = executor.name != "sim"
+    with Busy(f"auditing {run}") as busy:
+        report = audit_run(
+            run,
+            _played(fleet, executor),
+            perf,
+            live=live,
+            shared_links="sharing" not in getattr(executor, "without", ()),
+            scheduled=not getattr(executor, "processes", ()),
+            watch=lambda at, of: busy(f"auditing {run}: {at:,} of {of:,} events"),
+        )
+    if report.breach is None:
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        console.print(report.table())
+        for what, over in report.proved.items():
+            console.print(f"{what}: {over}", highlight=False)
+    print(report.verdict)
+    return 0 if report.breach is None else 1
+
+
+def _played(fleet: Any, executor: Any) -> Any:
+    """The fleet with what the executor leaves out left out."""
+    from hcsim.model import Jobs
+
+    return executor.world(fleet, Jobs.build(arrival_s=[], duration_s=[]))[0]
+
+
+def part_of(run: Path, name: str) -> Any:
+    """A part of the experiment that a run's folder holds.
+
+    Raises:
+        InputError: this is not a run's folder.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from hcsim.cli import part
+
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"{run}: not a run folder, it has no config.yaml")
+    try:
+        config = OmegaConf.load(path)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
+    return part(config, name)  # type: ignore[arg-type]
