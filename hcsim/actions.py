@@ -42,7 +42,6 @@ class Do(IntEnum):
     HOLD = 8  # subject: job; value: until when
     FORGET = 9  # subject: job that was rejected
     LEASE = 10  # subject: job; value: seconds from now, inf: it begins later, 0: it ends before its time
-    WAKE = 11  # value: report a TIMER then
 
 
 #: (what, subject, allocation, value)

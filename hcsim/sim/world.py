@@ -375,9 +375,6 @@ class Simulation(LaneEnvironment):
     def _hold(self, job: int, _: Allocation, value: float) -> None:
         self._report_at(value, Kind.RESUMED, job)
 
-    def _wake(self, _: int, __: Allocation, value: float) -> None:
-        self.wake_at(value)
-
     def _forget(self, job: int, _: Allocation, value: float) -> None:
         self._unfinished -= 1
 
@@ -414,5 +411,4 @@ class Simulation(LaneEnvironment):
         Do.HOLD: _hold,
         Do.FORGET: _forget,
         Do.LEASE: _lease,
-        Do.WAKE: _wake,
     }
