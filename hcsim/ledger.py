@@ -103,7 +103,7 @@ def bill(rows: npt.NDArray[Any], fleet: Fleet, until_s: float | None = None) -> 
     end_s = float(rows["time_s"][-1]) if until_s is None and len(rows) else float(until_s or 0.0)
     wanted = [Kind.NODE_UP, Kind.NODE_OFF, Kind.NODE_DOWN, Kind.PRICE_CHANGED, Kind.TRANSFERRED]
     rows = rows[np.isin(rows["kind"], [int(k) for k in wanted]) & (rows["time_s"] <= end_s)]
-    prices: list[list[tuple[float, float]]] = [[(0.0, pool.usd_per_gpu_h)] for pool in fleet.pools]
+    prices: list[list[tuple[float, float]]] = [[(0.0, pool.first_usd)] for pool in fleet.pools]
     for row in rows[rows["kind"] == Kind.PRICE_CHANGED]:
         prices[row["subject"]].append((float(row["time_s"]), float(row["value"])))
     items = _Items()

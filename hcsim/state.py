@@ -202,7 +202,7 @@ class State:
             waits = (job in self._waits or job in self._moving) and job not in self._killed
             if waits and any(part[0] == node for part in allocation):
                 self._killed.add(job)
-                self.orders.append((Do.KILL, job, allocation, 0.0))
+                self.orders.append((Do.KILL, job, allocation, float(node)))
 
     def _node_up(self, t: float, node: int, _: int, value: float, detail: float) -> None:
         books = self.books

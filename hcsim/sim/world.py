@@ -354,8 +354,7 @@ class Simulation(LaneEnvironment):
         if self._phase[job] == _DRAINING:  # it moves: where it was all is well, so its checkpoint is taken to be whole
             self._save(job, self._ran_s.pop(job))
         self._stop(job)
-        gone = next((part[0] for part in allocation if not self.nodes.up[part[0]]), -1)
-        self.tell(Kind.LOST, job, gone)
+        self.tell(Kind.LOST, job, int(value))
 
     # -- other orders ------------------------------------------------------------------------------------------------
 
