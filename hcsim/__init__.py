@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from hcsim.actions import Allocation
 from hcsim.books import Status
 from hcsim.events import Kind
+from hcsim.fleet import Budget, Outage, Quota, Reclaim, Tariff
 from hcsim.model import Fleet, InputError, Jobs, Link, NodePool, Site
 from hcsim.perf import Perf
 from hcsim.plan import Plan
 from hcsim.queue import Queue
+from hcsim.series import Series
 from hcsim.strategy import RememberingStrategy, Strategy, Wake, every, on, on_change, while_waiting
 from hcsim.view import View
 
@@ -35,6 +37,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Allocation",
+    "Budget",
     "Experiment",
     "Fleet",
     "InputError",
@@ -42,14 +45,19 @@ __all__ = [
     "Kind",
     "Link",
     "NodePool",
+    "Outage",
     "Perf",
     "Plan",
     "Queue",
+    "Quota",
+    "Reclaim",
     "RememberingStrategy",
     "Result",
+    "Series",
     "Site",
     "Status",
     "Strategy",
+    "Tariff",
     "View",
     "Wake",
     "every",

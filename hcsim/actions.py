@@ -34,7 +34,7 @@ class Do(IntEnum):
 
     START = 1  # subject: job, on an allocation whose nodes are up and free
     DRAIN = 2  # subject: job; value: 1 to write a checkpoint first, 0 to stop at once
-    KILL = 3  # subject: job on a node that went down, or did not come, before the job was handed over
+    KILL = 3  # subject: job that was not handed over before a node (the value) went down, or did not come
     BOOT = 4  # subject: node
     HALT = 5  # subject: node
     WATCH = 6  # subject: node that has just become idle; say IDLE after its pool's idle_release_s
@@ -42,7 +42,6 @@ class Do(IntEnum):
     HOLD = 8  # subject: job; value: until when
     FORGET = 9  # subject: job that was rejected
     LEASE = 10  # subject: job; value: seconds from now, inf: it begins later, 0: it ends before its time
-    WAKE = 11  # value: report a TIMER then
 
 
 #: (what, subject, allocation, value)

@@ -159,7 +159,7 @@ class Books:
         if self.dataset_site[job] < 0 or (self.dataset_of(job), site) in self.copies:
             return site
         homes = self.homes[self.dataset_site[job]]
-        return site if site in homes else self.fleet.nearest_home(homes, site)
+        return site if site in homes else self.fleet.nearest_home(homes, site, self.links_down)
 
     def close_unused(self, allocation: Allocation) -> None:
         """Rented nodes that were opened for a claim that does not stand are spare again."""

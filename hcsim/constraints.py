@@ -30,6 +30,7 @@ class Rule(IntEnum):
     QUOTA = 8  # the site's quota of rented GPUs, now or in all
     STATUS = 9  # the job or node is not in a state in which this can be done
     BUDGET = 10  # what rented nodes may cost in this period has been spent
+    STOCK = 11  # the market has fewer nodes than are asked for
 
 
 _CLASS_COLUMNS = ("gpus", "gpu_milli", "gpu_memory_bytes", "cpus", "ram_bytes", "gpu_type", "residency")

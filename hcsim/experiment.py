@@ -123,8 +123,14 @@ class Experiment:
         return Prepared(fleet, jobs, submitted, told, left_out, time.process_time() - started)
 
     def _feasible(self, fleet: Fleet, jobs: Jobs) -> tuple[Jobs, str]:
-        """The jobs that some pool could hold, and what to say of those that none could."""
+        """The jobs that some pool could hold, and what to say of those that none could.
+
+        Raises:
+            InputError: a residency that no site of the fleet satisfies.
+        """
         wanted = demands(jobs, fleet)
+        for code in np.unique(jobs.residency[jobs.residency >= 0]).tolist():
+            _some_site(jobs, fleet, code)
         hopeless = [c for c, pools in enumerate(wanted.pools) if not pools]
         if not hopeless:
             return jobs, ""
@@ -210,6 +216,17 @@ class Experiment:
             "code_sha256": source_sha256("hcsim.experiment", *sorted(engine)),
             "versions": versions(self.executor.libraries),
         }
+
+
+def _some_site(jobs: Jobs, fleet: Fleet, code: int) -> None:
+    """A residency that jobs have is that of some site."""
+    names, known = jobs.residencies[code].split("|"), sorted({site.jurisdiction for site in fleet.sites})
+    if not set(names) & set(known):
+        row = int(np.argmax(jobs.residency == code))
+        raise InputError(
+            f"{jobs.source}: job {jobs.id[row]} may run under {' or '.join(names)} alone, and no site of fleet"
+            f" '{fleet.name}' does ({', '.join(known)}); without=[residency] lets it run anywhere"
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ is frozen data; what becomes of it in a run is the world's and the state's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
@@ -20,8 +20,8 @@ from hcsim.series import Series
 
 MarketKind = Literal["owned", "reserved", "on_demand", "spot"]
 MARKETS: tuple[MarketKind, ...] = ("owned", "reserved", "on_demand", "spot")
-ScopeKind = Literal["site", "provider", "link"]
-SCOPES: tuple[ScopeKind, ...] = ("site", "provider", "link")
+ScopeKind = Literal["node", "site", "provider", "link"]
+SCOPES: tuple[ScopeKind, ...] = ("node", "site", "provider", "link")
 GB = 1e9
 #: A billing month: the 730 hours that cloud price lists count with.
 BILLING_MONTH_S = 730 * 3600.0
@@ -296,7 +296,8 @@ class Budget:
 
 @dataclass(frozen=True)
 class Outage:
-    """A site, all of a provider, or a link (``source -> target``) is down: in given windows, or at random.
+    """A node (``pool/number``), a site, all of a provider, or a link (``source -> target``) is down: in given windows,
+    or at random.
 
     Args:
         windows: (from, to) in seconds, ascending.
@@ -361,7 +362,10 @@ class Fleet:
             _known("budget", "provider", budget.provider, providers)
         known = {"site": names, "provider": providers, "link": [f"{a} -> {b}" for a, b in ends]}
         for outage in self.outages:
-            _known("outage", outage.scope, outage.name, known[outage.scope], always=True)
+            if outage.scope == "node":
+                self.node_number(outage.name)
+            else:
+                _known("outage", outage.scope, outage.name, known[outage.scope], always=True)
 
     @cached_property
     def pools(self) -> tuple[NodePool, ...]:
@@ -406,6 +410,20 @@ class Fleet:
     def nodes(self) -> int:
         return self.first_node[-1]
 
+    def node_number(self, name: str) -> int:
+        """The number of a node that is named ``pool/number``, counting in the pool from 0.
+
+        Raises:
+            InputError: there is none.
+        """
+        pool, _, number = name.rpartition("/")
+        names = [p.name for p in self.pools]
+        require(pool in names, f"node '{name}': no pool '{pool}'; {nearest(pool, names)}")
+        p = names.index(pool)
+        ok = number.isdecimal() and int(number) < self.pools[p].nodes
+        require(ok, f"node '{name}' does not exist, expected {pool}/0 to {pool}/{self.pools[p].nodes - 1}")
+        return self.first_node[p] + int(number)
+
     @property
     def gpus(self) -> int:
         """GPUs when every slot of every elastic pool is up."""
@@ -434,13 +452,21 @@ class Fleet:
         number = {name: i for i, name in enumerate(self.site_names)}
         return {(number[k.source], number[k.target]): k for k in self.links}
 
-    def nearest_home(self, homes: Sequence[int], site: int) -> int:
-        """Of a dataset's homes the one to carry it from: the cheapest by its first tier, then the fastest; -1: none."""
-        ways = [home for home in homes if (home, site) in self.links_by_sites]
+    def nearest_home(self, homes: Sequence[int], site: int, cut: Container[int] = ()) -> int:
+        """Of a dataset's homes the one to carry it from: the cheapest by its first tier, then the fastest, one whose
+        link is ``cut`` only if all are; -1: none."""
+        links, tariffs = self.links_by_sites, self.tariff_of
+        ways = [home for home in homes if (home, site) in links]
         if not ways:
             return -1
-        links, tariffs = self.links_by_sites, self.tariff_of
-        return min(ways, key=lambda h: (tariffs[h, site].tiers[0][1], -links[h, site].bytes_per_s, h))
+        if len(ways) == 1:
+            return ways[0]
+
+        def cost(home: int) -> tuple[bool, float, float, int]:
+            link = links[home, site]
+            return self.links.index(link) in cut, tariffs[home, site].tiers[0][1], -link.bytes_per_s, home
+
+        return min(ways, key=cost)
 
     @cached_property
     def tariff_of(self) -> dict[tuple[int, int], Tariff]:

@@ -92,8 +92,9 @@ class Jobs:
     ``dataset_site`` and ``model`` (what is trained, such as ``resnet50``) are codes into the name tables below; -1
     means no restriction, no dataset, not known. A ``gpu_type``
     entry may name several types joined by ``|``, a ``residency`` entry several jurisdictions, a ``dataset_site`` entry
-    the homes of its replicas. ``dataset`` numbers datasets that jobs have in common (-1: one of its own). Work is
-    checkpointed every ``checkpoint_interval_s`` of work (inf: never), each time stopping for ``checkpoint_stall_s``;
+    the homes of its replicas. ``dataset`` numbers datasets that jobs have in common (-1: one of its own): they
+    agree in its homes, its size and their residency, which binds it. Work is checkpointed every
+    ``checkpoint_interval_s`` of work (inf: never), each time stopping for ``checkpoint_stall_s``;
     writing one takes ``checkpoint_s`` when a preemption asks for it, and resuming costs ``restart_s``. ``deadline_s``
     is absolute. ``user_estimate_s`` is what the user declared (NaN: nothing). ``min_gpus``/``max_gpus`` bound an
     elastic job (0: rigid, equal to ``gpus``). ``left_out`` says in words what the source holds and these columns do
@@ -207,6 +208,12 @@ class Jobs:
             dup = int(unique[count > 1][0])
             second = int(np.flatnonzero(full["id"] == dup)[1])
             raise InputError(f"{source}: row {line[second]}: id {dup} is given twice, expected unique ids")
+        shared = np.flatnonzero(full["dataset"] >= 0)
+        _, first, same = np.unique(full["dataset"][shared], return_index=True, return_inverse=True)
+        for key in ("dataset_site", "dataset_bytes", "residency") if len(shared) else ():
+            differs = np.zeros(n, bool)
+            differs[shared] = full[key][shared] != full[key][shared][first][same]
+            refuse(differs, key, f"the {key} of the other jobs with that dataset")
         order = np.lexsort((full["id"], full["arrival_s"]))
         if not np.array_equal(order, np.arange(n)):
             full = {key: column[order] for key, column in full.items()}

@@ -36,7 +36,8 @@ class Plan:
         self._first = False  # ... whether by first fit over all its pools ...
         self._found: Allocation | None = None  # ... and what was found, good until capacity changes
         if books.budgets is not None:
-            books.budgets.check(books.now)
+            for end_s in books.budgets.check(books.now):
+                self.wake_at(end_s)  # then there is money again
         if books.plan is not None and books.plan.actions:
             books.plan.undo()  # a plan that was not returned was a thought
         books.plan = self

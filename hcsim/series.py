@@ -121,8 +121,7 @@ class Series:
 
     def integral(self, t: Floats) -> Floats:
         """The integral from 0 to each time, shape of ``t`` (times at least 0). Beyond the end as :meth:`at`."""
-        edges = np.r_[min(0.0, float(self.times[0])), self.times[self.times > 0.0], max(self.end_s, 0.0)]
-        edges = np.unique(edges)
+        edges = np.unique(np.r_[0.0, self.times, max(self.end_s, 0.0)])
         held = np.array([self.values[max(int(np.searchsorted(self.times, e, side="right")) - 1, 0)] for e in edges])
         area = np.r_[0.0, np.cumsum(held[:-1] * np.diff(edges))]
         zero = float(np.interp(0.0, edges, area))
@@ -140,7 +139,7 @@ class Series:
         start = float(self.times[0])
         length_s = self.end_s - start
         rounds = np.maximum((t - start) // length_s, 0.0)
-        whole = within(np.array([self.end_s]))[0] - within(np.array([max(start, 0.0)]))[0]
+        whole = within(np.array([self.end_s]))[0] - within(np.array([start]))[0]
         inside = np.where(rounds > 0, start + (t - start) - rounds * length_s, t)
         extra: Floats = within(inside) + rounds * whole
         return extra

@@ -47,7 +47,6 @@ class State:
         self._waiters: dict[int, list[tuple[int, list[int]]]] = {}
         self._killed: set[int] = set()  # placed jobs whose node went down; the executor has yet to say LOST
         self._leased: dict[int, float] = {}  # job -> its lease, from its start on; 0 once that is counted
-        self._renewals: set[float] = set()  # ends of budget periods that the strategy is woken at
         self._elastic = any(p.elastic for p in fleet.pools)
         self._handlers: dict[int, Callable[[float, int, int, float, float], None]] = {
             Kind.NODE_DOWN: self._node_down,
@@ -209,7 +208,7 @@ class State:
             waits = (job in self._waits or job in self._moving) and job not in self._killed
             if waits and any(part[0] == node for part in allocation):
                 self._killed.add(job)
-                self.orders.append((Do.KILL, job, allocation, 0.0))
+                self.orders.append((Do.KILL, job, allocation, float(node)))
 
     def _node_up(self, t: float, node: int, _: int, value: float, detail: float) -> None:
         books = self.books
@@ -328,10 +327,7 @@ class State:
         rows: list[Row] = []
         books.plan = None
         if books.budgets is not None:
-            for end_s in books.budgets.check(books.now):
-                if end_s not in self._renewals:
-                    self._renewals.add(end_s)
-                    self.orders.append((Do.WAKE, 0, (), end_s))
+            books.budgets.check(books.now)
         for action in plan.actions:
             verb, subject = action[0], action[1]
             rule = self._place(action, rows) if verb == 1 else self._other[verb](self, action, rows)  # Verb.PLACE
@@ -365,6 +361,13 @@ class State:
         if any(capacity.off[node] and capacity.barred[capacity.pool_of[node]] for node, _, _ in allocation):
             return Rule.BUDGET
         return Rule.CAPACITY
+
+    def _why_none(self, pool: int) -> Rule:
+        """Why no more nodes of a pool can be rented."""
+        capacity = self.books.capacity
+        if capacity.barred[pool]:
+            return Rule.BUDGET
+        return Rule.STOCK if capacity.on[pool] + 1 > capacity.stock[pool] else Rule.QUOTA
 
     def _claim(self, job: int, allocation: Allocation, rows: list[Row]) -> None:
         """A job holds these GPUs from now; order its start, now or when what it waits for has come."""
@@ -478,7 +481,7 @@ class State:
         for _ in range(count):
             node = self.books.capacity.next_spare(pool)
             if node < 0:
-                return Rule.BUDGET if self.books.capacity.barred[pool] else Rule.QUOTA
+                return self._why_none(pool)
             self.books.capacity.open(node)
             self._boot(node, rows)
         return 0

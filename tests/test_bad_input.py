@@ -160,6 +160,161 @@ def test_a_fleet_of_cpu_core_groups(tmp_path: Path) -> None:
     assert figures["jobs_finished"] == 4 and figures["gpu_seconds_used"] == 4 * 2 * 60.0
 
 
+# -- the hybrid world --------------------------------------------------------------------------------------------------
+
+RENT = "[{{_target_: hcsim.model.NodePool, name: p, gpu: A100, gpus_per_node: 8, nodes: 2, market: spot, {more}}}]"
+PRICES = "time_s,until_s,usd_per_gpu_h,currency,unit\n"
+
+
+def rented(folder: Path, more: str) -> tuple[str, ...]:
+    return own_fleet(folder, RENT.format(more=more))
+
+
+def of_file(folder: Path, text: str, **options: object) -> str:
+    """The price of a pool from a file with that text."""
+    (folder / "prices.csv").write_text(text)
+    options = {"path": folder / "prices.csv", "column": "usd_per_gpu_h"} | options
+    return "price: {_target_: hcsim.records.of_file, " + ", ".join(f"{k}: {v}" for k, v in options.items()) + "}"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("usd_per_gpu_h: -1", "pool 'p': usd_per_gpu_h is -1, expected a finite number >= 0"),
+        ("discount_share: 1.5", "pool 'p': discount_share is 1.5, expected a number from 0 to 1"),
+        ("stockout_share: -0.1", "pool 'p': stockout_share is -0.1, expected a number from 0 to 1"),
+        ("reclaim: {_target_: hcsim.fleet.Reclaim, mtbf_s: 0}", "reclaim: mtbf_s is 0, expected > 0 (inf: never)"),
+        (
+            "price: {_target_: hcsim.series.Series, time_s: [0, 5], value: [1, -2], beyond: hold}",
+            "pool 'p': price falls to -2, expected >= 0",
+        ),
+        (
+            "price: {_target_: hcsim.series.Series, time_s: [0, 5, 5], value: [1, 2, 3], beyond: hold}",
+            "series series: time_s does not rise at [2]",
+        ),
+        (
+            "price: {_target_: hcsim.series.Series, time_s: [0, 5], value: [1, 2], beyond: warp}",
+            "beyond is 'warp'; did you mean 'wrap'?",
+        ),
+        (
+            "price: {_target_: hcsim.series.Series, time_s: [0, 20], value: [1, 2]}",
+            "series series ends at 40 s and the run goes on; set beyond: hold or wrap",
+        ),
+    ],
+    ids=["price", "discount", "stock-out", "reclaim", "falls", "twice", "beyond", "short"],
+)
+def test_a_market_that_cannot_be(tmp_path: Path, more: str, said: str) -> None:
+    assert said in refused(tmp_path / "run", *rented(tmp_path, more))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (None, {}, "no such file"),
+        ("", {}, "no column 'usd_per_gpu_h'"),
+        (PRICES, {}, "no record"),
+        (PRICES + "0,9,x,USD,h\n", {}, "line 2: usd_per_gpu_h is 'x', expected a number"),
+        (PRICES + "0,9,1,USD,h\n9,19,-1,USD,h\n", {}, "row 3: usd_per_gpu_h is -1, expected a finite number >= 0"),
+        (PRICES + "0,9,1,USD,h\n9,19,2,EUR,h\n", {}, "line 3: currency is EUR, expected USD"),
+        (PRICES + "0,9,1,USD,h\n9,19,2,USD,s\n", {}, "line 3: unit is s, expected h as in line 2"),
+        (PRICES + "0,9,1,USD,h\n0,19,2,USD,h\n", {}, "row 3: overlaps the record of row 2"),
+        (PRICES + "0,9,1,USD,h\n5,19,2,USD,h\n", {"until": "until_s"}, "row 3: overlaps the record of row 2"),
+        (PRICES + "0,9,1,USD,h\n11,19,2,USD,h\n", {"until": "until_s"}, "row 3: begins after the record of row 2 has"),
+        (PRICES + "9,9,1,USD,h\n", {"until": "until_s"}, "row 2: ends before it begins"),
+        (PRICES + "0,9,1,USD,h\n9,19,2,USD,h\n", {"until": "until_s"}, "ends at 19 s and the run goes on"),
+        (PRICES + "0,9,1,USD,h\n", {"where": "{zone: a}"}, "no column 'zone'"),
+        (PRICES + "0,9,1,USD,h\n", {"column": "usd_per_gpu"}, "did you mean 'usd_per_gpu_h'?"),
+    ],
+    ids=[
+        "missing",
+        "empty",
+        "no-record",
+        "text",
+        "negative",
+        "currency",
+        "unit",
+        "twice",
+        "overlap",
+        "gap",
+        "backwards",
+        "short",
+        "where",
+        "column",
+    ],
+)
+def test_price_records_that_cannot_be(tmp_path: Path, text: str | None, options: dict[str, object], said: str) -> None:
+    more = of_file(tmp_path, text or "", **options)
+    if text is None:
+        (tmp_path / "prices.csv").unlink()
+    assert said in refused(tmp_path / "run", *rented(tmp_path, more))
+
+
+def test_price_records_that_can(tmp_path: Path) -> None:
+    """In any order; the second price holds on for the run, which is billed at it."""
+    text = PRICES + "30,90,4,USD,h\n0,30,2,USD,h\n"
+    more = of_file(tmp_path, text, until="until_s", beyond="hold") + ", min_billing_s: 0, idle_release_s: 0"
+    run = hcsim("run", *rented(tmp_path, more), f"hydra.run.dir={tmp_path / 'run'}")
+    assert run.status == 0, run.err
+    # four jobs of two GPUs from 0, 1, 2, 3 on for 60 s: one node from 0 to 63, 30 s of them at 2 USD
+    assert summary(tmp_path / "run")["cost_usd"] == pytest.approx(8 * (30 * 2 + 33 * 4) / 3600)
+
+
+def test_a_quota_of_zero_leaves_nothing_to_run_on(tmp_path: Path) -> None:
+    args = rented(tmp_path, "usd_per_gpu_h: 1")
+    assert "pool (p: quota)" in refused(
+        tmp_path / "run", *args, "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 0}]"
+    )
+    line = refused(tmp_path / "run", *args, "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: -1}]")
+    assert "quota: gpus is -1, expected >= 0" in line
+    line = refused(tmp_path / "run", *args, "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 8, site: heer}]")
+    assert "quota heer: no site 'heer'; did you mean 'here'?" in line
+
+
+def world(tmp_path: Path, jobs: str, links: str = "[]") -> list[str]:
+    """Two sites of two jurisdictions, and jobs as a listed trace."""
+    site = "{{_target_: hcsim.model.Site, name: {0}, jurisdiction: {1}, pools: {2}}}"
+    pool = POOL.format(gpu="A100", per_node=8, nodes=1, more="")
+    sites = ", ".join([site.format("a", "us", "[]"), site.format("b", "eu", pool)])
+    (tmp_path / "conf" / "fleet").mkdir(parents=True, exist_ok=True)
+    text = f"_target_: hcsim.model.Fleet\nname: mine\nsites: [{sites}]\nlinks: {links}\n"
+    (tmp_path / "conf" / "fleet" / "mine.yaml").write_text(text)
+    return [f"--config-dir={tmp_path / 'conf'}", "fleet=mine", "trace=twin", "trace.n=5", f"+trace.attributes={jobs}"]
+
+
+def test_a_site_without_a_route_to_the_data(tmp_path: Path) -> None:
+    data = "{_target_: hcsim.traces._attributes.Attributes, dataset_share: 1, dataset_sites: [a]}"
+    args = world(tmp_path, data)
+    assert "fits no pool (p: data)" in refused(tmp_path / "run", *args)
+    args = world(tmp_path, data.replace("[a]", "[c]"))
+    assert "dataset site 'c' is not a site of fleet 'mine'" in refused(tmp_path / "run", *args)
+
+
+def test_a_residency_that_no_site_satisfies(tmp_path: Path) -> None:
+    bound = "{_target_: hcsim.traces._attributes.Attributes, dataset_share: 0, residency_share: 1, residency: ch}"
+    line = refused(tmp_path / "run", *world(tmp_path, bound))
+    assert "may run under ch alone, and no site of fleet 'mine' does (eu, us)" in line
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        (
+            "{_target_: hcsim.model.Link, source: a, target: b, usd_per_gb: -1}",
+            "link a -> b: usd_per_gb is -1, expected",
+        ),
+        ("{_target_: hcsim.model.Link, source: a, target: b, tariff: t}", "link a -> b: no tariff 't'"),
+        ("{_target_: hcsim.model.Link, source: a, target: x}", "link a -> x: no site 'x'"),
+        (
+            "{_target_: hcsim.model.Link, source: a, target: b, bytes_per_s: 0}",
+            "bytes_per_s is 0, expected finite, > 0",
+        ),
+    ],
+    ids=["price", "tariff", "site", "speed"],
+)
+def test_a_link_that_cannot_be(tmp_path: Path, link: str, said: str) -> None:
+    assert said in refused(tmp_path / "run", *world(tmp_path, "{}", f"[{link}]"))
+
+
 # -- names and values --------------------------------------------------------------------------------------------------
 
 

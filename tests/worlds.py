@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from hcsim import Fleet, Jobs, Link, NodePool, Perf, Site
+from hcsim import Fleet, Jobs, Link, NodePool, Perf, Plan, RememberingStrategy, Site, View, on_change
+from hcsim.actions import Verb
+from hcsim.constraints import Rule
 from hcsim.control import run
+from hcsim.events import Kind
 from hcsim.log import Log
 from hcsim.sim import Process, Simulation
 from hcsim.state import State
@@ -59,3 +63,40 @@ def starts(log: Log) -> dict[int, float]:
     for t, _, job in story(log, "STARTED"):
         out.setdefault(job, t)
     return out
+
+
+Act = tuple[Any, ...]  # (time, method of Plan, arguments ...)
+
+
+@dataclass(frozen=True)
+class Script(RememberingStrategy[float]):
+    """Does once what it is told at the times it is told; places what waits by first fit if ``fit``."""
+
+    acts: tuple[Act, ...]
+    fit: bool = False
+    wake = on_change
+
+    def initial(self, view: View) -> float:
+        return -1.0
+
+    def decide(self, view: View, memory: float) -> tuple[Plan, float]:
+        plan = view.plan()
+        for time_s, what, *arguments in self.acts:
+            if time_s == view.now > memory:
+                getattr(plan, what)(*arguments)
+            elif view.decision == 0:
+                plan.wake_at(time_s)
+        if self.fit:
+            for job in plan.placeable(view.waiting):
+                plan.place(job, plan.first_fit(job))
+        return plan, view.now
+
+
+def script(*acts: Act, fit: bool = False) -> Script:
+    return Script(acts, fit)
+
+
+def refusals(log: Log) -> list[tuple[float, Verb, int, Rule]]:
+    rows = log.array()
+    rows = rows[rows["kind"] == Kind.REFUSED]
+    return [(r["time_s"], Verb(int(r["node"])), int(r["subject"]), Rule(int(r["value"]))) for r in rows]

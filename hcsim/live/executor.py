@@ -338,10 +338,6 @@ class LocalExecutor:
         self._later(value, lambda: ((self._now, Kind.RESUMED, job, -1, 0.0, 0.0),))
         return ()
 
-    def _wake(self, _: int, __: Allocation, value: float) -> Sequence[Row]:
-        self.wake_at(value)
-        return ()
-
     def _forget(self, job: int, _: Allocation, value: float) -> Sequence[Row]:
         self._unfinished -= 1
         return ()
@@ -373,5 +369,4 @@ class LocalExecutor:
         Do.HOLD: _hold,
         Do.FORGET: _forget,
         Do.LEASE: _lease,
-        Do.WAKE: _wake,
     }

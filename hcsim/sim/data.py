@@ -56,6 +56,7 @@ class Data:
         self._copies: list[dict[int, _Copy]] = [{} for _ in world.fleet.sites]  # site -> dataset -> copy
         self._coming: dict[tuple[int, int], tuple[Transfer, list[_Fetch]]] = {}  # (dataset, site) -> who waits for it
         self._fetches: dict[int, _Fetch] = {}  # job -> what it waits for
+        self._uses: dict[int, tuple[int, _Copy]] = {}  # job -> (site, copy) that it runs on, or will
         self.none = not len(world.jobs.dataset_sites)
 
     def dataset(self, job: int) -> int:
@@ -87,7 +88,9 @@ class Data:
         """
         fetch = _Fetch(job, ready)
         size_bytes = float(self._jobs.checkpoint_bytes[job])
-        if not self.holds(job, site):
+        if self.holds(job, site):
+            self._use(job, site)
+        else:
             self._bring(job, site, fetch)
         if saved >= 0 and saved != site and size_bytes > 0:
             self._carry(job, saved, site, size_bytes, fetch)
@@ -146,14 +149,19 @@ class Data:
         if key in self._coming:
             self._coming[key][1].append(fetch)
             return
-        source = self._fleet.nearest_home(self.homes(job), site)
+        source = self._fleet.nearest_home(self.homes(job), site, self._world.links_cut)
         size_bytes = float(self._jobs.dataset_bytes[job])
         self._told(Kind.TRANSFERRING, job, source, size_bytes, site)
 
         def done() -> None:
             self._told(Kind.TRANSFERRED, job, source, size_bytes, site)
             _, waiting = self._coming.pop(key)
-            self._keep(job, site, size_bytes)
+            self._copies[site][key[0]] = _Copy(job, size_bytes, self._world.now)
+            self._world.tell(Kind.STAGED, job, site, size_bytes)
+            for each in waiting:
+                if each.job >= 0:
+                    self._use(each.job, site)
+            self._make_room(site)
             for each in waiting:
                 self._one_less(each)
 
@@ -169,12 +177,6 @@ class Data:
 
     # -- caches ------------------------------------------------------------------------------------------------------
 
-    def _keep(self, job: int, site: int, size_bytes: float) -> None:
-        world = self._world
-        self._copies[site][self.dataset(job)] = _Copy(job, size_bytes, world.now)
-        world.tell(Kind.STAGED, job, site, size_bytes)
-        self._make_room(site)
-
     def _make_room(self, site: int) -> None:
         room = self._fleet.sites[site].cache_bytes
         if room == inf:
@@ -189,11 +191,18 @@ class Data:
                 del copies[number]
                 self._world.tell(Kind.EVICTED, copy.job, site, copy.size_bytes)
 
-    def use(self, job: int, site: int, change: int) -> None:
-        """A job begins (1) or ends (-1) to run on a copy at a site."""
+    def _use(self, job: int, site: int) -> None:
+        """A job will run on a copy at a site: the copy stays there until it has."""
         copy = self._copies[site].get(self.dataset(job))
         if copy is not None:
-            copy.users += change
+            copy.users += 1
             copy.used_s = self._world.now
-            if change < 0:
-                self._make_room(site)
+            self._uses[job] = (site, copy)
+
+    def leave(self, job: int) -> None:
+        """A job no longer runs, or will run, on its dataset."""
+        site, copy = self._uses.pop(job, (-1, None))
+        if copy is not None:
+            copy.users -= 1
+            copy.used_s = self._world.now
+            self._make_room(site)

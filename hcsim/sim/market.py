@@ -79,7 +79,7 @@ def _prices(world: Simulation, p: int, pool: NodePool, price: Series) -> Events:
         world.set_price(p, _over(price, usd))
         if usd > bid:
             for node in world.nodes.rented(p):
-                world.nodes.reclaim(node, notice_s)
+                world.nodes.reclaim(node)
         world.nodes.limit(p, "bid", 0.0 if usd > bid else inf)
 
 
@@ -101,7 +101,7 @@ def _stock(world: Simulation, p: int, pool: NodePool, stock: Series) -> Events:
         if falls:
             nodes = world.nodes.rented(p)
             for node in world.nodes.unlucky(nodes, len(nodes) - int(value), k):
-                world.nodes.reclaim(node, notice_s if node in world.nodes.noticed else 0.0)
+                world.nodes.reclaim(node)
 
 
 def _hazard(world: Simulation, node: int, pool: NodePool) -> Events:
@@ -109,13 +109,12 @@ def _hazard(world: Simulation, node: int, pool: NodePool) -> Events:
     k, at_s = 0, 0.0
     while True:
         at_s += exponential(pool.reclaim.mtbf_s, uniform(world.seed, _HAZARD, node, k))
-        notice_s = pool.reclaim.notice_s
-        if notice_s:
-            yield _until(world, at_s - notice_s)
+        if pool.reclaim.notice_s:
+            yield _until(world, at_s - pool.reclaim.notice_s)
             world.nodes.notice(node, at_s)
         yield _until(world, at_s)
         if world.nodes.up[node]:
-            world.nodes.reclaim(node, notice_s if node in world.nodes.noticed else 0.0)
+            world.nodes.reclaim(node)
         k += 1
 
 
@@ -154,33 +153,37 @@ def _outage(world: Simulation, number: int, outage: Outage) -> Events:
         k += 1
 
 
-def _within(world: Simulation, outage: Outage) -> tuple[list[int], list[int]]:
-    """(pools, links) that an outage takes down: links too that end at a site that is down."""
+def _within(world: Simulation, outage: Outage) -> tuple[list[int], list[int], list[int]]:
+    """(pools, nodes, links) that an outage takes down: links too that end at a site that is down."""
     fleet = world.fleet
+    if outage.scope == "node":
+        return [], [fleet.node_number(outage.name)], []
     if outage.scope == "link":
-        return [], [i for i, k in enumerate(fleet.links) if f"{k.source} -> {k.target}" == outage.name]
+        return [], [], [i for i, k in enumerate(fleet.links) if f"{k.source} -> {k.target}" == outage.name]
     sites = {s.name for s in fleet.sites if outage.name == (s.name if outage.scope == "site" else s.provider)}
     pools = [p for p, s in enumerate(fleet.pool_site) if fleet.sites[s].name in sites]
-    return pools, [i for i, k in enumerate(fleet.links) if {k.source, k.target} & sites]
+    nodes = [n for p in pools for n in range(fleet.first_node[p], fleet.first_node[p + 1])]
+    return pools, nodes, [i for i, k in enumerate(fleet.links) if {k.source, k.target} & sites]
 
 
 def _strike(world: Simulation, outage: Outage, cause: str) -> None:
-    pools, links = _within(world, outage)
+    pools, nodes, links = _within(world, outage)
     for p in pools:
         if world.fleet.pools[p].elastic:
             world.nodes.limit(p, cause, 0.0)
-        for node in range(world.fleet.first_node[p], world.fleet.first_node[p + 1]):
-            world.nodes.cancel(node)
-            world.fail(node, cause)
+    for node in nodes:
+        world.nodes.cancel(node)
+        world.fail(node, cause)
     for link in links:
         world.cut(link, cause)
 
 
 def _mend(world: Simulation, outage: Outage, cause: str) -> None:
-    pools, links = _within(world, outage)
+    pools, nodes, links = _within(world, outage)
     for p in pools:
-        world.nodes.limit(p, cause, inf)
-        for node in range(world.fleet.first_node[p], world.fleet.first_node[p + 1]):
-            world.repair(node, cause)
+        if world.fleet.pools[p].elastic:
+            world.nodes.limit(p, cause, inf)
+    for node in nodes:
+        world.repair(node, cause)
     for link in links:
         world.join(link, cause)

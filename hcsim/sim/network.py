@@ -2,16 +2,15 @@
 
 Bytes are a fluid. A transfer between two sites uses their link, the way out of the one and the way into the other; each
 may have a capacity. Transfers between the same two sites are alike, so they form a class: a change costs as much as
-there are classes, however many transfers are under way. Of each class the bytes are kept that one of its transfers has
-had since the class began; a transfer is over when that has grown by its size.
+there are classes that it can touch, however many transfers are under way. Of each class the bytes are kept that one of
+its transfers has had since the class began; a transfer is over when that has grown by its size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
-from typing import Any
 
 from hcsim.model import Fleet
 from hcsim.sim.environment import LaneEnvironment
@@ -27,23 +26,53 @@ class Transfer:
     One that takes no time that the clock could tell is ``over`` at once, and ``done`` is left to who started it.
     """
 
-    __slots__ = ("begun_at", "done", "over", "pair", "size_bytes")
+    __slots__ = ("begun_at", "done", "moving", "over", "pair", "size_bytes")
 
     def __init__(self, pair: tuple[int, int], size_bytes: float, begun_at: float, done: Callable[[], None]) -> None:
         self.pair, self.size_bytes, self.begun_at, self.done = pair, size_bytes, begun_at, done
         self.over = False
+        self.moving = False  # its last byte has not left yet
+
+
+class _Way:
+    """A link, or the way out of a site or into it."""
+
+    __slots__ = ("capacity", "classes", "count", "cut", "left", "number", "users")
+
+    def __init__(self, number: int, capacity: float) -> None:
+        self.number, self.capacity, self.cut = number, capacity, False
+        self.classes: list[_Class] = []
+        self.count = 0  # transfers on it
+        self.left, self.users = 0.0, 0  # while it is shared: what is left of it, for how many
 
 
 class _Class:
-    """The transfers between two sites; one that was there from the beginning would have ``had`` so much by ``at_s``."""
+    """The transfers between two sites; one that was there from the beginning had ``had`` bytes by ``at_s``."""
 
-    __slots__ = ("at_s", "count", "had", "rate", "waiting", "ways")
+    __slots__ = ("at_s", "count", "due_s", "found", "had", "number", "rate", "waiting", "ways")
 
-    def __init__(self, ways: tuple[int, ...]) -> None:
-        self.ways = ways
+    def __init__(self, number: int, ways: tuple[_Way, ...]) -> None:
+        self.number, self.ways = number, ways
         self.rate = self.had = self.at_s = 0.0
+        self.due_s = inf  # when the first of them is over
         self.count = 0
-        self.waiting: list[tuple[float, int, Transfer | None]] = []  # (what it takes ``had`` to be, number, transfer)
+        self.found = 0.0  # the rate that is being worked out, -1: not yet
+        self.waiting: list[tuple[float, int, Transfer]] = []  # (what it takes ``had`` to be, number, transfer)
+
+    def advance(self, now: float) -> None:
+        """Let it have what it had coming until now."""
+        if now > self.at_s:
+            self.had += self.rate * (now - self.at_s)
+        self.at_s = now
+
+    def first_due_s(self) -> float:
+        """When the first transfer is over; those that were given up are dropped on the way."""
+        waiting = self.waiting
+        while waiting and not waiting[0][2].moving:
+            heappop(waiting)
+        if not waiting or self.rate <= 0.0:
+            return inf
+        return self.at_s + max(waiting[0][0] - self.had, 0.0) / self.rate
 
 
 class Network:
@@ -51,18 +80,21 @@ class Network:
 
     def __init__(self, world: LaneEnvironment, fleet: Fleet, shared: bool = True) -> None:
         self._world, self._fleet, self._shared = world, fleet, shared
-        sites = len(fleet.sites)
-        self._ways: list[float] = [s.egress_bytes_per_s for s in fleet.sites]  # out of each site ...
-        self._ways += [s.ingress_bytes_per_s for s in fleet.sites]  # ... into each ...
-        self._ways += [link.bytes_per_s for link in fleet.links]  # ... and the links
-        self._way_of = {
-            (fleet.site_names.index(k.source), fleet.site_names.index(k.target)): 2 * sites + i
-            for i, k in enumerate(fleet.links)
-        }
-        self._cut: set[int] = set()
+        out_of = [site.egress_bytes_per_s for site in fleet.sites]
+        into = [site.ingress_bytes_per_s for site in fleet.sites]
+        ends = list(fleet.links_by_sites)
+        for capacity, end in ((out_of, 0), (into, 1)):  # a way that all its links cannot fill limits nothing
+            for s, most in enumerate(capacity):
+                if sum(k.bytes_per_s for k, pair in zip(fleet.links, ends, strict=True) if pair[end] == s) <= most:
+                    capacity[s] = inf
+        capacities = [*out_of, *into, *(link.bytes_per_s for link in fleet.links)]
+        self._ways = [_Way(i, capacity) for i, capacity in enumerate(capacities)]
+        self._first_link = 2 * len(fleet.sites)
+        self._way_of = {pair: self._ways[self._first_link + i] for i, pair in enumerate(ends)}
         self._classes: dict[tuple[int, int], _Class] = {}
+        self._due: list[tuple[float, int, _Class]] = []  # heap; an entry holds while it is the class's due_s
         self._number = 0
-        self._next_s = inf
+        self._called_s = inf  # the soonest time at which _arrive will be called
 
     def start(self, source: int, target: int, size_bytes: float, done: Callable[[], None]) -> Transfer:
         """Carry bytes from one site number to another; ``done`` is called at the time at which they are there.
@@ -72,103 +104,121 @@ class Network:
         """
         link = self._fleet.link(source, target)
         assert link is not None
-        pair = (source, target)
+        pair, now = (source, target), self._world.now
         found = self._classes.get(pair)
         if found is None:
-            sites = len(self._fleet.sites)
-            ends = tuple(way for way in (source, sites + target) if self._ways[way] < inf)
-            found = self._classes[pair] = _Class((*ends, self._way_of[pair]))
-        transfer = Transfer(pair, size_bytes, found.had, done)
-        now = self._world.now
-        if now + size_bytes / link.bytes_per_s + link.latency_s <= now and self._way_of[pair] not in self._cut:
+            found = self._classes[pair] = self._new_class(source, target)
+        transfer = Transfer(pair, size_bytes, 0.0, done)
+        if now + size_bytes / link.bytes_per_s + link.latency_s <= now and not self._way_of[pair].cut:
             transfer.over = True
             return transfer
-        self._advance()
+        found.advance(now)
         transfer.begun_at = found.had
+        transfer.moving = True
         self._number += 1
         heappush(found.waiting, (found.had + size_bytes, self._number, transfer))
-        found.count += 1
-        self._share()
+        self._count(found, 1)
+        self._share((found,))
         return transfer
 
     def stop(self, transfer: Transfer) -> float:
         """Give a transfer up; how many of its bytes have been carried."""
         transfer.done = _nothing
-        self._advance()
+        if not transfer.moving:
+            return transfer.size_bytes
+        transfer.moving = False
         mine = self._classes[transfer.pair]
-        for i, (_, _, each) in enumerate(mine.waiting):
-            if each is transfer:
-                mine.waiting[i] = (mine.waiting[i][0], mine.waiting[i][1], None)  # it stays in the heap as a gap
-                mine.count -= 1
-                self._share()
-                return min(mine.had - transfer.begun_at, transfer.size_bytes)
-        return transfer.size_bytes
+        mine.advance(self._world.now)
+        carried = min(mine.had - transfer.begun_at, transfer.size_bytes)
+        self._count(mine, -1)
+        self._share((mine,))
+        return carried
 
     def cut(self, link: int, *, down: bool) -> None:
         """A link carries nothing until it is up again; what is under way waits."""
-        self._advance()
-        way = 2 * len(self._fleet.sites) + link
-        (self._cut.add if down else self._cut.discard)(way)
-        self._share()
+        way = self._ways[self._first_link + link]
+        way.cut = down
+        self._share(way.classes)
 
     def rate(self, source: int, target: int) -> float:
         """Bytes per second that each transfer between two sites has now; 0 when there is none."""
         found = self._classes.get((source, target))
         return found.rate if found is not None and found.count else 0.0
 
-    def _advance(self) -> None:
-        """Let every class have what it had coming until now."""
-        now = self._world.now
-        for each in self._classes.values():
-            if each.count:
-                each.had += each.rate * (now - each.at_s)
-            each.at_s = now
+    def _new_class(self, source: int, target: int) -> _Class:
+        ends = (self._ways[source], self._ways[len(self._fleet.sites) + target])
+        ways = (*(way for way in ends if way.capacity < inf), self._way_of[source, target])
+        new = _Class(len(self._classes), ways)
+        for way in ways:
+            way.classes.append(new)
+        return new
 
-    def _share(self) -> None:
-        """Share capacities among the classes, and call again when the first transfer is over."""
-        busy = [each for each in self._classes.values() if each.count]
-        for each in busy:
-            each.rate = 0.0
-        capacity = {way: 0.0 if way in self._cut else self._ways[way] for each in busy for way in each.ways}
+    def _count(self, mine: _Class, change: int) -> None:
+        mine.count += change
+        for way in mine.ways:
+            way.count += change
+        if not mine.count:
+            mine.had = mine.rate = 0.0
+            mine.waiting.clear()
+
+    def _share(self, changed: Iterable[_Class]) -> None:
+        """Share capacities anew among the classes that those which changed can touch; be called when one is over."""
+        classes = _touched(changed) if self._shared else list(changed)
         if self._shared:
-            _fill(busy, capacity)
+            _fill(classes)
         else:
-            for each in busy:
-                each.rate = min(capacity[way] for way in each.ways)
-        now, soonest = self._world.now, inf
-        for each in busy:
-            while each.waiting and each.waiting[0][2] is None:
-                heappop(each.waiting)
-            if each.rate > 0.0:
-                soonest = min(soonest, now + max(each.waiting[0][0] - each.had, 0.0) / each.rate)
-        if soonest < inf and soonest != self._next_s:
-            self._next_s = soonest
-            self._world.at(soonest, lambda: self._arrive(soonest))
-        elif soonest == inf:
-            self._next_s = inf
+            for each in classes:
+                each.found = min((0.0 if way.cut else way.capacity for way in each.ways), default=inf)
+        now, due = self._world.now, self._due
+        for each in classes:
+            if each.found != each.rate:
+                each.advance(now)
+                each.rate = each.found
+            soonest = each.first_due_s() if each.count else inf
+            if soonest != each.due_s:
+                each.due_s = soonest
+                if soonest < inf:
+                    heappush(due, (soonest, each.number, each))
+        self._call()
 
-    def _arrive(self, due_s: float) -> None:
+    def _call(self) -> None:
+        """See to it that :meth:`_arrive` is called when the first transfer is over."""
+        due = self._due
+        while due and due[0][2].due_s != due[0][0]:
+            heappop(due)
+        if due and due[0][0] < self._called_s:
+            self._called_s = due[0][0]
+            self._world.at(due[0][0], self._arrive)
+
+    def _arrive(self) -> None:
         """Transfers whose last byte comes now are over."""
-        if due_s != self._next_s:
-            return  # capacities have been shared anew since
-        self._next_s = inf
-        now = self._world.now
-        self._advance()
+        now, due = self._world.now, self._due
+        if now >= self._called_s:
+            self._called_s = inf
         over: list[tuple[int, Transfer]] = []
-        for each in self._classes.values():
+        changed = []
+        while due and due[0][0] <= now:
+            due_s, _, each = heappop(due)
+            if each.due_s != due_s:
+                continue
+            each.at_s = now
+            each.had = max(each.waiting[0][0], each.had)  # which is what it was due for
             while each.waiting:
                 finish, number, transfer = each.waiting[0]
                 # what is left would take less time than the clock can tell
-                if transfer is not None and now + (finish - each.had) / (each.rate or inf) > now:
+                if transfer.moving and now + (finish - each.had) / each.rate > now:
                     break
                 heappop(each.waiting)
-                if transfer is not None:
-                    each.count -= 1
+                if transfer.moving:
+                    transfer.moving = False
                     over.append((number, transfer))
-            if not each.count:
-                each.had = 0.0
-                each.waiting.clear()
-        self._share()
+                    for way in each.ways:
+                        way.count -= 1
+                    each.count -= 1
+            each.due_s = inf
+            self._count(each, 0)
+            changed.append(each)
+        self._share(changed)
         for _, transfer in sorted(over, key=lambda entry: entry[0]):
             self._end(transfer)
 
@@ -181,22 +231,51 @@ class Network:
             transfer.done()
 
 
-def _fill(classes: Sequence[Any], capacity: dict[int, float]) -> None:
-    """Progressive filling: raise all rates together; the classes on the way that is full first keep theirs."""
-    left = list(classes)
-    while left:
-        users: dict[int, int] = {}
-        for each in left:
-            for way in each.ways:
-                users[way] = users.get(way, 0) + each.count
-        full = min(users, key=lambda way: (capacity[way] / users[way], way))
-        share = capacity[full] / users[full]
-        rest = []
-        for each in left:
-            if full in each.ways:
-                each.rate = share
-                for way in each.ways:
-                    capacity[way] = max(capacity[way] - share * each.count, 0.0)
-            else:
-                rest.append(each)
-        left = rest
+def _touched(changed: Iterable[_Class]) -> list[_Class]:
+    """Those classes, and all with transfers that have ways in common with them, directly or through others."""
+    found = list(changed)
+    for each in found:
+        each.found = -1.0
+    seen: set[int] = set()
+    for each in found:  # grows on the way
+        for way in each.ways:
+            if way.number not in seen and (way.count or way.cut):
+                seen.add(way.number)
+                for other in way.classes:
+                    if other.count and other.found != -1.0:
+                        other.found = -1.0
+                        found.append(other)
+    return found
+
+
+def _fill(classes: list[_Class]) -> None:
+    """Progressive filling: raise all rates together; the classes on the way that is full first keep theirs.
+
+    What a way has for each only grows while others are given less than that, so an entry of the heap that is out of
+    date is too low, never too high.
+    """
+    ways = {way.number: way for each in classes for way in each.ways if way.count}
+    for way in ways.values():
+        way.left, way.users = 0.0 if way.cut else way.capacity, way.count
+    heap = [(way.left / way.users, number) for number, way in ways.items()]
+    heapify(heap)
+    for each in classes:
+        if not each.count:
+            each.found = 0.0
+    while heap:
+        share, number = heap[0]
+        way = ways[number]
+        if not way.users:
+            heappop(heap)
+            continue
+        now = way.left / way.users
+        if now > share:
+            heapreplace(heap, (now, number))
+            continue
+        heappop(heap)
+        for each in way.classes:
+            if each.found == -1.0 and each.count:
+                each.found = share
+                for other in each.ways:
+                    other.left = max(other.left - share * each.count, 0.0)
+                    other.users -= each.count

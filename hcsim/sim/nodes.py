@@ -144,10 +144,12 @@ class Nodes:
             self.noticed[node] = when_s
             self._world.tell(Kind.NOTICE, node, value=when_s)
 
-    def reclaim(self, node: int, warned_s: float) -> None:
-        """The market takes a rented node back; what runs on it had ``warned_s`` to write a checkpoint."""
+    def reclaim(self, node: int) -> None:
+        """The market takes a rented node back; what runs on it has had its notice, if this is the time it gave, to
+        write a checkpoint."""
         world = self._world
-        self.noticed.pop(node, None)
+        warned = self.noticed.pop(node, None) == world.now
+        warned_s = self._fleet.pools[self._pool_of[node]].reclaim.notice_s if warned else 0.0
         self.cancel(node)
         if self.up[node]:
             self.up[node] = 0

@@ -82,11 +82,11 @@ class Simulation(LaneEnvironment):
             self._saved_at = dict.fromkeys(range(n), -1)
         self._stalls = jobs.checkpoint_stall_s.data if jobs.checkpoint_stall_s.any() else None
         self._job_mtbf_s = job_mtbf_s
-        self._crashes: dict[int, tuple[int, float]] = {}  # job -> (crashes so far, seconds it runs until the next)
-        self._crash_due: set[int] = set()  # running jobs that crash before their work is done
+        self._crashes: dict[int, tuple[int, float]] = {}  # job -> (crashes drawn, seconds that it runs until the last)
+        self._crash_at: dict[int, float] = {}  # running job -> when it will crash, if it still runs
         if (jobs.checkpoint_bytes > 0).any():  # a checkpoint may have to go from any site to any other
-            for source in range(len(fleet.sites)):
-                for target in range(len(fleet.sites)):
+            for source in set(fleet.pool_site):
+                for target in set(fleet.pool_site):
                     fleet.link(source, target)
         self._unfinished = n
         self._leases: dict[int, int] = {}  # job -> number of its lease
@@ -161,6 +161,11 @@ class Simulation(LaneEnvironment):
             self.tell(Kind.LINK_DOWN, link)
         causes.add(cause)
 
+    @property
+    def links_cut(self) -> set[int]:
+        """Links that carry nothing now."""
+        return {link for link, causes in self._cuts.items() if causes}
+
     def join(self, link: int, cause: str = "outage") -> None:
         """A cause that cut a link is gone."""
         causes = self._cuts.get(link, set())
@@ -206,19 +211,16 @@ class Simulation(LaneEnvironment):
         assert allocation is not None
         self._phase[job] = _RUNNING
         self._began_s[job] = self._now
-        run_s = self._run_s(job, self._left[job] / self._rate(job, allocation))
+        due = self._now + self._run_s(job, self._left[job] / self._rate(job, allocation))
         if self._job_mtbf_s < inf:
-            number, left_s = self._crashes.get(job, (-1, 0.0))
+            number, left_s = self._crashes.get(job, (0, 0.0))
             if left_s <= 0.0:
-                number += 1
                 left_s = exponential(self._job_mtbf_s, uniform(self.seed, _CRASH, job, number))
-                self._crashes[job] = (number, left_s)
-            (self._crash_due.add if left_s < run_s else self._crash_due.discard)(job)
-            run_s = min(run_s, left_s)
-        self._due_s[job] = due = self._now + run_s
+                self._crashes[job] = (number + 1, left_s)
+            self._crash_at[job] = self._now + left_s
+            due = min(due, self._crash_at[job])
+        self._due_s[job] = due
         heappush(self.due, (due, job))
-        if not self.data.none:
-            self.data.use(job, self._site_of[allocation[0][0]], 1)
         self.tell(Kind.STARTED, job, allocation[0][0])
 
     def _run_s(self, job: int, work_s: float) -> float:
@@ -242,7 +244,8 @@ class Simulation(LaneEnvironment):
         self._last_due_s = t
         phase = self._phase[job]
         if phase == _RUNNING:
-            if self._job_mtbf_s < inf and self._crashed(job, t):
+            if self._job_mtbf_s < inf and self._crash_at[job] == t:
+                self._crash(job, t)
                 return
             ran_s = t - self._began_s[job]
             spent_s = 0.0 if self._plain else ran_s - self._worked_s(job, ran_s)
@@ -256,15 +259,12 @@ class Simulation(LaneEnvironment):
             self._stop(job)
             self.tell(Kind.PREEMPTED, job, value=lost_s)
 
-    def _crashed(self, job: int, t: float) -> bool:
-        """Whether what is due is a crash rather than the end of the work."""
-        if job not in self._crash_due:
-            return False
+    def _crash(self, job: int, t: float) -> None:
+        """A job fails for reasons of its own."""
         lost_s = self._fall_back(job, t - self._began_s[job])
         self._stop(job)
-        self._crashes[job] = (self._crashes[job][0], 0.0)
+        self._crashes[job] = (self._crashes[job][0], 0.0)  # it draws anew
         self.tell(Kind.LOST, job, -1, lost_s)
-        return True
 
     def _drain(self, job: int, allocation: Allocation, checkpoint: float) -> None:
         """Stop a job. With a checkpoint no work is lost, but writing it takes checkpoint_s."""
@@ -284,18 +284,17 @@ class Simulation(LaneEnvironment):
 
     def _stop(self, job: int) -> None:
         """It runs nowhere, and nothing of it is due."""
-        allocation, phase = self._where[job], self._phase[job]
+        phase = self._phase[job]
         self._due_s[job] = 0.0
         self._phase[job] = _IDLE
         self._where[job] = None
         if phase == _FETCHING:
             self.data.give_up(job)
-        elif phase in (_RUNNING, _DRAINING):
-            if not self.data.none and allocation is not None:
-                self.data.use(job, self._site_of[allocation[0][0]], -1)
-            if self._job_mtbf_s < inf:
-                number, left_s = self._crashes[job]
-                self._crashes[job] = (number, max(left_s - (self._now - self._began_s[job]), 1e-9))
+        if not self.data.none:
+            self.data.leave(job)
+        if self._job_mtbf_s < inf and phase in (_RUNNING, _DRAINING):
+            number, left_s = self._crashes[job]
+            self._crashes[job] = (number, max(left_s - (self._now - self._began_s[job]), 1e-9))
 
     def _save(self, job: int, ran_s: float) -> float:
         """A run of so long is safe; how much of it was no work."""
@@ -359,8 +358,7 @@ class Simulation(LaneEnvironment):
         if self._phase[job] == _DRAINING:  # it moves: where it was all is well, so its checkpoint is taken to be whole
             self._save(job, self._ran_s.pop(job))
         self._stop(job)
-        gone = next((part[0] for part in allocation if not self.nodes.up[part[0]]), -1)
-        self.tell(Kind.LOST, job, gone)
+        self.tell(Kind.LOST, job, int(value))
 
     # -- other orders ------------------------------------------------------------------------------------------------
 
@@ -379,9 +377,6 @@ class Simulation(LaneEnvironment):
 
     def _hold(self, job: int, _: Allocation, value: float) -> None:
         self._report_at(value, Kind.RESUMED, job)
-
-    def _wake(self, _: int, __: Allocation, value: float) -> None:
-        self.wake_at(value)
 
     def _forget(self, job: int, _: Allocation, value: float) -> None:
         self._unfinished -= 1
@@ -419,5 +414,4 @@ class Simulation(LaneEnvironment):
         Do.HOLD: _hold,
         Do.FORGET: _forget,
         Do.LEASE: _lease,
-        Do.WAKE: _wake,
     }
