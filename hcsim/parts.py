@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import pkgutil
 import sys
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,6 +55,11 @@ def checked(node: Any, key: str, hint: Any = None) -> None:
 def _typed(value: Any, hint: Any, key: str) -> None:
     expected = None
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):  # of what may be None the other, of anything else what it says itself
+        others = [each for each in inner if each is not type(None)]
+        if value is not None and len(others) == 1:
+            _typed(value, others[0], key)
+        return
     if hint in _SCALARS:
         accepted, name = _SCALARS[hint]
         if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
