@@ -101,6 +101,7 @@ def export(ledger: Ledger, fleet: Fleet, jobs: Jobs, start: datetime.datetime = 
     sku = np.where(
         kind == "compute", market + " " + _gpus(fleet, pool), np.where(kind == "egress", tariff + tier, kind)
     )
+    sku = np.where(kind == "storage", np.where(ledger.tier[item] > 0, "checkpoints", "datasets"), sku)
     list_usd = _list_price(ledger, fleet, item)
     month = (begin // BILLING_MONTH_S).astype(np.int64)
     unused = np.where(category == "commitment", "unused ", np.where(ledger.job[item] < 0, "idle ", ""))

@@ -39,8 +39,8 @@ class Ledger:
 
     ``category`` is a code into :data:`CATEGORIES`. ``job`` is -1 where an item is nobody's: idle nodes, unused
     commitment, fees. Numbers of sites, pools, nodes, links are the fleet's, -1 where there is none; an egress item's
-    site is where the bytes left. ``tier`` numbers the tiers of a tariff from 0 (-1: its free volume), and of storage 0 is
-    a copy of a dataset, 1 a checkpoint. ``spell`` numbers the times that jobs were given GPUs.
+    site is where the bytes left. ``tier`` numbers the tiers of a tariff from 0 (-1: its free volume); of
+    storage 0 is a copy of a dataset, 1 a checkpoint. ``spell`` numbers the times that jobs were given GPUs.
     """
 
     category: npt.NDArray[np.int8]
