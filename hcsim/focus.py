@@ -248,8 +248,9 @@ def load(path: Path) -> pd.DataFrame:
             raise InputError(f"{path}: row {at[0] + 2}: {column} is {bill[column].iloc[at[0]]}, expected {expected}")
 
     refuse(bill["BillingCurrency"] != "USD", "BillingCurrency", "USD")
-    bill["BilledCost"] = cost = pd.to_numeric(bill["BilledCost"], errors="coerce")
+    cost = pd.to_numeric(bill["BilledCost"], errors="coerce")
     refuse(~np.isfinite(cost), "BilledCost", "a number")
+    bill["BilledCost"] = cost
     refuse((cost < 0) & ~bill["ChargeCategory"].isin(("Credit", "Adjustment")), "BilledCost",
            "at least 0 (but for a Credit or an Adjustment)")  # fmt: skip
     for name in ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd"):

@@ -104,8 +104,10 @@ def held(rows: Rows, fleet: Fleet, up: Stretches) -> Held:
     started = np.where(np.isnan(each.started_s), np.inf, each.started_s)
     spell, node, mask, milli = _parts(rows)
     stretch = last_before(node, each.released_s[spell], up.node, up.start_s, exact=False)
-    since = np.maximum(each.placed_s[spell], np.where(stretch >= 0, up.start_s[stretch], np.inf))
-    until = np.minimum(each.released_s[spell], np.where(stretch >= 0, up.end_s[stretch], -np.inf))
+    came = stretch >= 0
+    spell, node, mask, milli, stretch = spell[came], node[came], mask[came], milli[came], stretch[came]
+    since = np.maximum(each.placed_s[spell], up.start_s[stretch])
+    until = np.minimum(each.released_s[spell], up.end_s[stretch])
     columns: tuple[Any, ...] = (spell, node, mask, milli, stretch, since, until)
     keep = until > since
     columns = tuple(column[keep] for column in columns)
