@@ -135,9 +135,8 @@ def held(rows: Rows, fleet: Fleet, up: Stretches) -> Held:
 
 def _parts(rows: Rows) -> tuple[Ints, Ints, Ints, Floats]:
     """(spell, node, mask of GPUs, milli-GPU of each) of what each spell claims, one row per node."""
-    mine, opens = by_job(
-        of_kinds(with_shrunk_claims(rows), Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.LOST, Kind.SHRUNK)
-    )
+    kinds = (Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED, Kind.SHRUNK)
+    mine, opens = by_job(of_kinds(with_shrunk_claims(rows), *kinds))  # as spells are numbered
     is_part = mine["kind"] == Kind.PLACED
     spell = (np.cumsum(opens) - 1)[is_part]
     part = mine[is_part]

@@ -287,7 +287,8 @@ class Accountant:
         elif kind in (Kind.PREEMPTED, Kind.FINISHED, Kind.LOST):
             self.uses.pop(subject, None)
         elif kind == Kind.SHRUNK:  # it restarts on what is left
-            self.claim[subject] = [part for part in self.uses.pop(subject) if part[0] != node]
+            held = self.uses.pop(subject, None) or self.claim[subject]
+            self.claim[subject] = [part for part in held if part[0] != node]
         elif kind == Kind.PRICE_CHANGED:
             self.price[subject] = value
         elif kind == Kind.CARBON_CHANGED:
