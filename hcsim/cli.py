@@ -415,10 +415,10 @@ def plain(error: BaseException) -> str:
     """A configuration error in one line, with the nearest valid name for a misspelt choice."""
     from hydra.errors import MissingConfigException, OverrideParseException
 
-    if isinstance(error.__context__, InputError):  # raised by one of our resolvers
-        key = getattr(error, "full_key", None)
-        return f"{key}: {error.__context__}" if key else str(error.__context__)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if found := re.match(r"InputError raised while resolving interpolation: (.*)", lines[0] if lines else ""):
+        key = getattr(error, "full_key", "")  # of what one of our resolvers refused
+        return f"{key}: {found.group(1)}" if key else found.group(1)
     if isinstance(error, MissingConfigException) and error.options:
         wanted = str(error.missing_cfg_file)
         group, _, choice = wanted.rpartition("/")

@@ -101,6 +101,7 @@ def export(ledger: Ledger, fleet: Fleet, jobs: Jobs, start: datetime.datetime = 
     sku = np.where(
         kind == "compute", market + " " + _gpus(fleet, pool), np.where(kind == "egress", tariff + tier, kind)
     )
+    sku = np.where(kind == "storage", np.where(ledger.tier[item] > 0, "checkpoints", "datasets"), sku)
     list_usd = _list_price(ledger, fleet, item)
     month = (begin // BILLING_MONTH_S).astype(np.int64)
     unused = np.where(category == "commitment", "unused ", np.where(ledger.job[item] < 0, "idle ", ""))
@@ -247,8 +248,9 @@ def load(path: Path) -> pd.DataFrame:
             raise InputError(f"{path}: row {at[0] + 2}: {column} is {bill[column].iloc[at[0]]}, expected {expected}")
 
     refuse(bill["BillingCurrency"] != "USD", "BillingCurrency", "USD")
-    bill["BilledCost"] = cost = pd.to_numeric(bill["BilledCost"], errors="coerce")
+    cost = pd.to_numeric(bill["BilledCost"], errors="coerce")
     refuse(~np.isfinite(cost), "BilledCost", "a number")
+    bill["BilledCost"] = cost
     refuse((cost < 0) & ~bill["ChargeCategory"].isin(("Credit", "Adjustment")), "BilledCost",
            "at least 0 (but for a Credit or an Adjustment)")  # fmt: skip
     for name in ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd"):

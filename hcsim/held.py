@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.events import Kind
+from hcsim.events import KINDS, Kind
 from hcsim.fleet import Fleet
 from hcsim.spells import Floats, Rows, Spells, by_job, of_kinds, spells, with_shrunk_claims
 
@@ -52,6 +52,10 @@ def last_before(by: Ints, t: Floats, known_by: Ints, known_t: Floats, *, exact: 
 
     -1 where there is none.
     """
+    if len(known_by) and (known_by[1:] > known_by[:-1]).all():  # one of each, in order
+        at = np.minimum(np.searchsorted(known_by, by), len(known_by) - 1)
+        found = (known_by[at] == by) & ((known_t[at] <= t) if exact else (known_t[at] < t))
+        return np.where(found, at, -1)
     order = np.lexsort((known_t, known_by))
     both = np.r_[known_by[order], by]
     # known rows stand before a row of the same time when they count, behind it when not
@@ -61,10 +65,10 @@ def last_before(by: Ints, t: Floats, known_by: Ints, known_t: Floats, *, exact: 
     count = np.cumsum(is_known)
     out = np.empty(len(by), np.int64)
     asked = place[~is_known] - len(known_by)
-    found = count[~is_known] - 1
-    ok = found >= 0
-    ok[ok] = known_by[order][found[ok]] == by[asked[ok]]
-    out[asked] = np.where(ok, order[np.maximum(found, 0)] if len(order) else -1, -1)
+    last = count[~is_known] - 1
+    ok = last >= 0
+    ok[ok] = known_by[order][last[ok]] == by[asked[ok]]
+    out[asked] = np.where(ok, order[np.maximum(last, 0)] if len(order) else -1, -1)
     return out
 
 
@@ -90,12 +94,22 @@ def stretches(rows: Rows, fleet: Fleet, end_s: float) -> Stretches:
     return Stretches(node[up], time[up], ends[up])
 
 
+#: Kinds that say nothing of what is held, up, paid or stored; the others are few.
+_SILENT = (Kind.ARRIVED, Kind.WAKE, Kind.TIMER, Kind.REFUSED, Kind.REMEMBERED, Kind.IDLE, Kind.TRANSFERRING)
+_TELLS = np.ones(KINDS, bool)
+_TELLS[[int(kind) for kind in _SILENT]] = False
+
+
 def as_of(rows: Rows, end_s: float) -> Rows:
-    """The rows up to a time, with one that says nothing at that time, so that what is open there ends there."""
-    rows = rows[rows["time_s"] <= end_s]
-    last = np.zeros(1, rows.dtype)
-    last["time_s"], last["kind"], last["node"] = end_s, int(Kind.TIMER), -1
-    return np.concatenate([rows, last])
+    """The rows up to a time that a bill is made of, and one that says nothing at that time, so that what is open there
+    ends there."""
+    kept = np.flatnonzero(_TELLS[rows["kind"]])
+    times = rows["time_s"][kept]
+    out = np.empty((len(kept) if not len(kept) or times[-1] <= end_s else np.searchsorted(times, end_s, "right")) + 1,
+                   rows.dtype)  # fmt: skip
+    out[:-1] = rows[kept[: len(out) - 1]]
+    out[-1] = (end_s, int(Kind.TIMER), 0, -1, 0.0, 0.0)
+    return out
 
 
 def held(rows: Rows, fleet: Fleet, up: Stretches) -> Held:
@@ -104,8 +118,10 @@ def held(rows: Rows, fleet: Fleet, up: Stretches) -> Held:
     started = np.where(np.isnan(each.started_s), np.inf, each.started_s)
     spell, node, mask, milli = _parts(rows)
     stretch = last_before(node, each.released_s[spell], up.node, up.start_s, exact=False)
-    since = np.maximum(each.placed_s[spell], np.where(stretch >= 0, up.start_s[stretch], np.inf))
-    until = np.minimum(each.released_s[spell], np.where(stretch >= 0, up.end_s[stretch], -np.inf))
+    came = stretch >= 0
+    spell, node, mask, milli, stretch = spell[came], node[came], mask[came], milli[came], stretch[came]
+    since = np.maximum(each.placed_s[spell], up.start_s[stretch])
+    until = np.minimum(each.released_s[spell], up.end_s[stretch])
     columns: tuple[Any, ...] = (spell, node, mask, milli, stretch, since, until)
     keep = until > since
     columns = tuple(column[keep] for column in columns)
@@ -119,9 +135,8 @@ def held(rows: Rows, fleet: Fleet, up: Stretches) -> Held:
 
 def _parts(rows: Rows) -> tuple[Ints, Ints, Ints, Floats]:
     """(spell, node, mask of GPUs, milli-GPU of each) of what each spell claims, one row per node."""
-    mine, opens = by_job(
-        of_kinds(with_shrunk_claims(rows), Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.LOST, Kind.SHRUNK)
-    )
+    kinds = (Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED, Kind.SHRUNK)
+    mine, opens = by_job(of_kinds(with_shrunk_claims(rows), *kinds))  # as spells are numbered
     is_part = mine["kind"] == Kind.PLACED
     spell = (np.cumsum(opens) - 1)[is_part]
     part = mine[is_part]

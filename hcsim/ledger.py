@@ -39,8 +39,8 @@ class Ledger:
 
     ``category`` is a code into :data:`CATEGORIES`. ``job`` is -1 where an item is nobody's: idle nodes, unused
     commitment, fees. Numbers of sites, pools, nodes, links are the fleet's, -1 where there is none; an egress item's
-    site is where the bytes left. ``tier`` numbers the tiers of a tariff from 0, -1 is its free volume and what has no
-    tiers. ``spell`` numbers the times that jobs were given GPUs.
+    site is where the bytes left. ``tier`` numbers the tiers of a tariff from 0 (-1: its free volume); of
+    storage 0 is a copy of a dataset, 1 a checkpoint. ``spell`` numbers the times that jobs were given GPUs.
     """
 
     category: npt.NDArray[np.int8]
@@ -259,15 +259,15 @@ def _storage(items: _Items, rows: Rows, jobs: Jobs, end_s: float) -> None:
     """GB-months of copies of datasets and of checkpoints, at the sites that charge for them."""
     fleet = items.fleet
     usd = np.array([site.storage_usd_per_gb_month for site in fleet.sites])
-    kept: list[tuple[int, int, float, float, float]] = []  # job, site, bytes, from, until
+    kept: list[tuple[int, int, float, float, float, int]] = []  # job, site, bytes, from, until, 0 copy or 1 checkpoint
     copies: dict[tuple[int, int], tuple[float, float]] = {}
     for t, kind, job, site, size_bytes, _ in of_kinds(rows, Kind.STAGED, Kind.EVICTED).tolist():
         if kind == Kind.STAGED and size_bytes > 0:
             copies[job, site] = (t, size_bytes)
         elif kind == Kind.EVICTED and (job, site) in copies:
             since, size_bytes = copies.pop((job, site))
-            kept.append((job, site, size_bytes, since, t))
-    kept += [(job, site, size, since, end_s) for (job, site), (since, size) in copies.items()]
+            kept.append((job, site, size_bytes, since, t, 0))
+    kept += [(job, site, size, since, end_s, 0) for (job, site), (since, size) in copies.items()]
     each = spells(rows, fleet)
     over = of_kinds(rows, Kind.FINISHED, Kind.REJECTED)
     end_of = np.full(len(jobs), end_s)
@@ -280,17 +280,17 @@ def _storage(items: _Items, rows: Rows, jobs: Jobs, end_s: float) -> None:
     for i in np.flatnonzero(saves).tolist():
         job, site, t = int(each.job[i]), int(site_of[each.pool[i]]), float(each.released_s[i])
         if job in at and at[job][0] != site:
-            kept.append((job, at[job][0], float(jobs.checkpoint_bytes[job]), at[job][1], t))
+            kept.append((job, at[job][0], float(jobs.checkpoint_bytes[job]), at[job][1], t, 1))
         if job not in at or at[job][0] != site:
             at[job] = (site, t)
     for job, (site, since) in at.items():
-        kept.append((job, site, float(jobs.checkpoint_bytes[job]), since, float(end_of[job])))
+        kept.append((job, site, float(jobs.checkpoint_bytes[job]), since, float(end_of[job]), 1))
     if not kept:
         return
-    job_, site_, size, since_, until_ = (np.array(column) for column in zip(*kept, strict=True))
+    job_, site_, size, since_, until_, tier = (np.array(column) for column in zip(*kept, strict=True))
     paid_for = (usd[site_] > 0) & (until_ > since_)
     months = size / GB * (until_ - since_) / BILLING_MONTH_S
     items.add(
         "storage", site_[paid_for], since_[paid_for], until_[paid_for], months[paid_for], usd[site_[paid_for]],
-        job=job_[paid_for],
+        job=job_[paid_for], tier=tier[paid_for],
     )  # fmt: skip

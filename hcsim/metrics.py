@@ -28,12 +28,14 @@ def job_table(
 
     ``jct_s`` is arrival to finish, ``queue_delay_s`` arrival to first start; ``run_s`` seconds started over all spells,
     ``gpu_s`` GPU-seconds held, ``lost_gpu_s`` GPU-seconds of run done again; ``cost_usd`` its items in the ledger,
-    ``energy_kwh`` what its GPUs took at the meter and ``carbon_kg`` the CO2e of that (NaN: intensity not known). Idle
-    nodes and unused commitments belong to no job.
+    ``energy_kwh`` what its GPUs took at the meter and ``carbon_kg`` the CO2e of that (NaN: not known). Idle nodes and
+    unused commitments belong to no job.
     """
     n = len(jobs)
     ledger = ledger or bill(rows, fleet, jobs=jobs)
-    kwh, carbon_kg = (use or energy(rows, fleet)).of_jobs(n)
+    kwh, carbon_kg = np.full(n, np.nan), np.full(n, np.nan)
+    if _powered(fleet):
+        kwh, carbon_kg = (use or energy(rows, fleet)).of_jobs(n)
     held = spells(rows, fleet)
     end = of_kinds(rows, Kind.FINISHED)
     finish = np.full(n, np.nan)
@@ -74,6 +76,11 @@ def job_table(
         "carbon_kg": carbon_kg,
         "status": np.where(rejected, "rejected", np.where(np.isnan(finish), "unfinished", "finished")),
     }
+
+
+def _powered(fleet: Fleet) -> bool:
+    """Whether the power of any pool is modelled."""
+    return any(pool.max_w for pool in fleet.pools)
 
 
 def _steps(times: Floats, change: Floats, grid: Floats) -> Floats:
@@ -328,7 +335,7 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
     an intensity is not known.
     """
     ledger = ledger or bill(rows, fleet, jobs=jobs)
-    power, modelled = energy(rows, fleet), any(pool.max_w for pool in fleet.pools)
+    power = energy(rows, fleet) if _powered(fleet) else None
     table = job_table(rows, jobs, fleet, ledger, power)
     use = gpu_seconds(rows, fleet)
     done = ~np.isnan(table["finish_s"])
@@ -364,8 +371,8 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
         "cost_by_market_usd": ledger.by_market_usd(fleet),
         "cost_by_category_usd": ledger.by_category_usd(),
         "commitment_unused_share": ledger.unused_share(fleet),
-        "energy_kwh": power.kwh if modelled else None,
-        "carbon_kg": power.carbon_kg() if modelled else None,
+        "energy_kwh": power.kwh if power else None,
+        "carbon_kg": power.carbon_kg() if power else None,
         "deadline_miss_rate": mean(table["deadline_missed"][due].astype(float)),
         "preemptions": int(table["preemptions"].sum()),
         "migrations": int(table["migrations"].sum()),

@@ -11,16 +11,25 @@ from hcsim.model import Fleet, InputError, nearest
 
 #: Training throughput relative to an A100 80 GB: MLPerf-style mixed precision averages, rounded; override in ``perf:``.
 RELATIVE_SPEED: dict[str, float] = {
+    "B200": 4.0,
     "H200": 2.3,
+    "GH200": 2.1,
     "H100": 2.0,
     "A100": 1.0,
+    "A100-40GB": 0.95,
+    "L40S": 0.7,
     "A10": 0.45,
     "L4": 0.35,
     "V100": 0.45,
+    "V100-32GB": 0.45,
     "T4": 0.17,
     "P100": 0.21,
     "K80": 0.07,
     "cpu": 1.0,
+    # Models that Alibaba's traces do not name, by the machines they are in: assumptions.
+    "G3": 1.0,
+    "G2": 0.45,
+    "MISC": 0.2,
 }
 
 

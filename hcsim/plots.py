@@ -20,10 +20,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 SITE_COLOURS = ("#5b6770", "#e8a33d", "#7fb7d6", "#a8c686", "#c79fb4", "#3b8ea5")
 MARKET_COLOURS = {
     "owned": "#7f7f7f",
-    "reserved": "#bdbdbd",
+    "reserved": "#009E73",
     "on_demand": "#0072B2",
     "spot": "#56B4E9",
     "egress": "#D55E00",
+    "storage": "#CC79A7",
+    "control_plane": "#8C510A",
+    "energy": "#E69F00",
 }
 DAY_S, HOUR_S = 86400.0, 3600.0
 
@@ -185,18 +188,58 @@ def queue(ax: Axes, timeline: pd.DataFrame, comparison: Comparison) -> Axes:
     return ax
 
 
+def _costs(ledger: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
+    """Mean kUSD per run, a row per strategy and a column per (market or category, whether a job's)."""
+    part = [ledger["strategy"], ledger["market"].astype(str), ledger["job"] >= 0]
+    usd = ledger["usd"].groupby(part).sum() / len(comparison.seeds) / 1000.0
+    return usd.unstack([1, 2]).reindex(list(comparison.strategies)).fillna(0.0)
+
+
 def cost_by_market(ax: Axes, ledger: pd.DataFrame, comparison: Comparison) -> Axes:
-    """Mean cost per run, stacked by market and egress."""
-    markets = [m for m in MARKET_COLOURS if (ledger["market"] == m).any()]
-    left = np.zeros(len(comparison.strategies))
-    names = list(comparison.strategies)[::-1]
+    """Mean cost per run, stacked by market and by what is bought in none; pale is what no job had: idle or unused."""
+    costs = _costs(ledger, comparison)
+    names, left = list(comparison.strategies)[::-1], np.zeros(len(comparison.strategies))
+    there = set(costs.columns.get_level_values(0))
+    markets = [m for m in MARKET_COLOURS if m in there]
     for market in markets:
-        part = ledger[ledger["market"] == market].groupby("strategy")["usd"].sum() / len(comparison.seeds) / 1000.0
-        width = np.array([part.get(name, 0.0) for name in names])
-        ax.barh(names, width, left=left, color=MARKET_COLOURS[market], label=market.replace("_", " "), height=0.65)
-        left += width
-    ax.set_xlabel("mean cost per run (kUSD)")
-    ax.legend(frameon=False, fontsize=8, ncols=len(markets), loc="lower left", bbox_to_anchor=(0, 1))
+        for of_jobs in (True, False):
+            if (market, of_jobs) not in costs.columns:
+                continue
+            width = costs[market, of_jobs].reindex(names).to_numpy()
+            first = of_jobs or (market, True) not in costs.columns
+            label = market.replace("_", " ") if first else None
+            pale = 1.0 if of_jobs or market not in ("owned", "reserved", "on_demand", "spot") else 0.4
+            ax.barh(names, width, left=left, color=MARKET_COLOURS[market], alpha=pale, label=label, height=0.65)
+            left += width
+    ax.set_xlabel("mean cost per run (kUSD); pale: idle or unused")
+    ax.legend(frameon=False, fontsize=8, ncols=min(len(markets), 4), loc="lower left", bbox_to_anchor=(0, 1))
+    return ax
+
+
+def cost_steps(ax: Axes, ledger: pd.DataFrame, comparison: Comparison) -> Axes:
+    """Where a strategy's cost differs from the baseline's: a step per market and category, dearer to the right.
+
+    The steps of one row follow one another from zero and end at the whole difference, which a line marks.
+    """
+    costs = _costs(ledger, comparison).T.groupby(level=0).sum().T
+    delta = costs - costs.loc[comparison.baseline]
+    names = [n for n in comparison.strategies if n != comparison.baseline][::-1]
+    markets = [m for m in MARKET_COLOURS if m in delta.columns and delta[m].abs().max() > 0]
+    steps = delta.reindex(index=names, columns=markets).to_numpy(np.float64)
+    for row in range(len(names)):
+        at = 0.0
+        for k, market in enumerate(markets):
+            height = 0.7 / len(markets)
+            y = row + 0.35 - (k + 0.5) * height
+            ax.barh(y, steps[row, k], left=at, height=height, color=MARKET_COLOURS[market])
+            at += steps[row, k]
+        ax.plot([at, at], [row - 0.4, row + 0.4], color="#222222", lw=1.2)
+    ax.axvline(0, color="#444444", lw=0.8)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(-0.6, max(len(names), 1) - 0.4)
+    ax.use_sticky_edges = False  # bars would stick to the frame
+    ax.margins(x=0.06)
+    ax.set_xlabel(f"mean cost less {comparison.baseline}'s (kUSD), step by step")
     return ax
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hcsim import plots
-from hcsim.compare import METRICS, OTHER_JOBS, SAME, SINGLE, Comparison
+from hcsim.compare import BETTER, METRICS, OTHER_JOBS, SAME, SINGLE, WORSE, Comparison, paired
 from hcsim.experiment import Runs, write_atomically
 
 if TYPE_CHECKING:
@@ -94,10 +96,12 @@ def render(comparison: Comparison, runs: Runs) -> str:
         ),
         "<h2>Bill</h2>",
         _figure(
-            (10, 0.36 * len(comparison.strategies) + 1.2),
-            "Owned capacity is paid whether used or not, until the last job of the run has finished.",
-            lambda figure: plots.cost_by_market(figure.subplots(), ledger, comparison),
+            (10, 0.36 * len(comparison.strategies) + 1.4),
+            "Owned and reserved capacity is paid whether used or not, until the last job of the run has finished;"
+            f" right: the steps from the cost of {comparison.baseline} to that of each other strategy.",
+            lambda figure: _bills(figure, ledger, comparison),
         ),
+        _power(comparison, runs.runs[mine]),
     ]
     title = f"{comparison.trace} on {comparison.fleet}"
     return (
@@ -133,6 +137,43 @@ def _table(comparison: Comparison) -> str:
             cells.append(f"<td>{mean}<small class='{kind}'>{verdict}</small></td>")
         rows.append("<tr>" + "".join(cells) + "</tr>")
     return f"<table><thead><tr><th>strategy</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _power(comparison: Comparison, frame: Any) -> str:
+    """Energy and carbon as a table; nothing where no run has any."""
+    columns = (("energy_kwh", "energy (MWh)", 1000.0), ("carbon_kg", "carbon (t CO2e)", 1000.0))
+    shown = [each for each in columns if each[0] in frame and frame[each[0]].notna().all()]
+    if not shown:
+        return ""
+    by = frame.sort_values("seed").set_index("strategy")
+    rows = []
+    for name in comparison.strategies:
+        cells = [f"<td><b>{html.escape(name)}</b></td>"]
+        for key, _, scale in shown:
+            ours, base = (
+                np.atleast_1d(by.loc[each, key]).astype(float) / scale for each in (name, comparison.baseline)
+            )
+            cell = paired(ours, base, more_is_better=False)
+            half = "" if np.isnan(cell.half) else f"&nbsp;±&nbsp;{cell.half:,.3g}"
+            delta = "baseline" if name == comparison.baseline else f"{cell.verdict} ({cell.difference:+,.3g})"
+            kind = cell.verdict if cell.verdict in (BETTER, WORSE) and name != comparison.baseline else ""
+            cells.append(f"<td>{cell.mean:,.4g}{half}<small class='{kind}'>{delta}</small></td>")
+        rows.append("<tr>" + "".join(cells) + "</tr>")
+    head = "".join(f"<th>{title}</th>" for _, title, _ in shown)
+    return (
+        "<h2>Energy and carbon</h2><p class=note>At the meter, PUE included, of all nodes that were up, used or not;"
+        " carbon by the intensity of each site's grid at the time.</p>"
+        f"<table><thead><tr><th>strategy</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _bills(figure: Figure, ledger: Any, comparison: Comparison) -> None:
+    if len(comparison.strategies) == 1:
+        plots.cost_by_market(figure.subplots(), ledger, comparison)
+        return
+    left, right = figure.subplots(1, 2)
+    plots.cost_by_market(left, ledger, comparison)
+    plots.cost_steps(right, ledger, comparison)
 
 
 def _pair(figure: Figure, comparison: Comparison) -> None:

@@ -92,8 +92,14 @@ def test_every_file_is_one_target() -> None:
     """A file of a part names what it makes, so that nothing else reads the configuration."""
     for group, name in EVERY:
         assert "_target_" in load(group, name), (group, name)
-        own = {key: value for key, value in load(group, name).items() if not str(value).startswith("${")}
-        checked(own, group)
+        checked(known(load(group, name)), group)
+
+
+def known(node: Any) -> Any:
+    """A configuration without what is taken from elsewhere."""
+    if isinstance(node, dict):
+        return {key: known(value) for key, value in node.items() if not str(value).startswith("${")}
+    return [known(each) for each in node if not str(each).startswith("${")] if isinstance(node, list) else node
 
 
 def test_parameters_may_be_given_without_being_in_a_file() -> None:
@@ -131,6 +137,13 @@ def test_values_are_held_against_their_annotations() -> None:
         with pytest.raises(InputError) as error:
             checked(pool | wrong, "pool")
         assert str(error.value) == said
+    series = {"_target_": "hcsim.series.Series", "time_s": [0], "value": [1]}
+    checked(pool | {"price": None, "stock": series}, "pool")  # of what may be None
+    for wrong, said in (({"stock": 3}, "pool.stock is 3, expected the parameters of Series"),
+                        ({"stock": series | {"values": [1]}}, "pool.stock: no parameter 'values'")):  # fmt: skip
+        with pytest.raises(InputError) as error:
+            checked(pool | wrong, "pool")
+        assert str(error.value).startswith(said)
 
 
 def test_the_local_experiment_can_be_put_into_simulation() -> None:
