@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import simpy
 
-from hcsim import Fleet, Jobs, NodePool, Site
+from hcsim import Budget, Fleet, Jobs, Link, NodePool, Outage, Perf, Quota, Reclaim, Series, Site, Tariff
 from hcsim.control import run
 from hcsim.events import Kind
 from hcsim.ledger import Ledger, bill
 from hcsim.log import Log
-from hcsim.sim import Simulation
+from hcsim.sim import Simulated
 from hcsim.state import State
 from hcsim.strategies.first_fit import FirstFit
 
@@ -68,6 +68,67 @@ def gangs(count: int, nodes: int, load: float, seed: int = 0, mix: dict[int, flo
 def steady(count: int, nodes: int, load: float = 0.9) -> tuple[Fleet, Jobs]:
     """The first case: gang jobs at 90 % load."""
     return fleet_of(nodes), Jobs.build(**gangs(count, nodes, load))
+
+
+def real(count: int, nodes: int) -> tuple[Fleet, Jobs]:
+    """The first case's jobs and as many nodes, with everything that a hybrid fleet knows.
+
+    Four fifths of the nodes are owned, a tenth each is on demand and spot in another jurisdiction; datasets live at a
+    third site. Prices and carbon change by the hour, stock by the quarter of one; an owned node fails twice a year, a
+    spot node is reclaimed once in 12 hours; jobs checkpoint, a tenth of them are elastic, a third read a dataset.
+    """
+    rng = np.random.default_rng(7)
+    hours = np.arange(24 * 7) * 3600.0
+
+    def hourly(low: float, high: float) -> Series:
+        return Series(hours.tolist(), rng.uniform(low, high, len(hours)).tolist(), beyond="wrap")
+
+    some = nodes // 10
+    power = {"idle_w": 1200.0, "max_w": 6500.0}
+    quarters = (np.arange(96) * 900.0).tolist()
+    stock = Series(quarters, rng.integers(some // 2, some, 96).astype(float).tolist(), beyond="wrap")
+    rented = {"boot_s": 120.0, "boot_cv": 0.3, "image_s": 60.0, "image_cv": 0.3, "stockout_share": 0.02} | power
+    owned = NodePool("own", "A100", GPUS_PER_NODE, nodes - 2 * some, USD_PER_GPU_H, mtbf_s=1.6e7, **power)
+    on_demand = NodePool("od", "A100", GPUS_PER_NODE, some, 3.0, "on_demand", discount_share=0.1, **rented)
+    spot = NodePool(
+        "spot", "A100", GPUS_PER_NODE, some, 0.0, "spot", price=hourly(0.8, 2.0), stock=stock,
+        reclaim=Reclaim(12 * 3600.0, 1.95), **rented,
+    )  # fmt: skip
+    tariff = Tariff("out", ((10_240.0, 0.09), (51_200.0, 0.085), (inf, 0.07)), 100.0)
+    sites = (
+        Site("home", (owned,), "us", cache_bytes=5e12, usd_per_kwh=0.1, pue=1.3, carbon=hourly(200, 500)),
+        Site("cloud", (on_demand, spot), "eu", "aws", "cloud", cache_bytes=2e12, storage_usd_per_gb_month=0.02,
+             control_plane_usd_per_h=0.1, carbon=hourly(50, 300)),
+        Site("store", (), "us", "gcp", egress_bytes_per_s=8e9),
+    )  # fmt: skip
+    links = [Link(a.name, b.name, 5e9, 0.02, tariff="out") for a in sites for b in sites if a is not b]
+    outages = (
+        Outage("site", "cloud", mtbf_s=60 * 86400.0, repair_s=1800.0),
+        Outage("link", "store -> cloud", mtbf_s=86400.0, repair_s=600.0),
+    )
+    fleet = Fleet(sites, tuple(links), "real", (tariff,), (Quota(2 * some * GPUS_PER_NODE, provider="aws"),),
+                  (Budget(1e6),), outages)  # fmt: skip
+    columns = gangs(count, nodes, 0.9)
+    gpus = columns["gpus"]
+    dataset = np.where(rng.random(count) < 1 / 3, rng.integers(0, 200, count), -1)
+    elastic = (rng.random(count) < 0.1) & (gpus > GPUS_PER_NODE)
+    jobs = Jobs.build(
+        **columns,
+        min_gpus=np.where(elastic, GPUS_PER_NODE, gpus),
+        max_gpus=gpus,
+        dataset=dataset,
+        dataset_bytes=np.where(dataset >= 0, 20e9 + dataset * 1e9, 0.0),
+        dataset_site=np.where(dataset >= 0, 0, -1),
+        dataset_sites=("store",),
+        residency=np.where((dataset < 0) & (rng.random(count) < 0.1), 0, -1),
+        residencies=("us",),
+        checkpoint_bytes=gpus * 2e9,
+        checkpoint_interval_s=np.full(count, 1800.0),
+        checkpoint_stall_s=np.full(count, 5.0),
+        checkpoint_s=np.full(count, 20.0),
+        restart_s=np.full(count, 60.0),
+    )
+    return fleet, jobs
 
 
 def blocked(count: int, pending: int, nodes: int = 1000) -> tuple[Fleet, Jobs, float]:
@@ -131,10 +192,11 @@ class Ran:
         return out
 
 
-def simulate(fleet: Fleet, jobs: Jobs, until_s: float = inf) -> Ran:
+def simulate(fleet: Fleet, jobs: Jobs, until_s: float = inf, world: Simulated | None = None) -> Ran:
     """All of it: the state is built, the run is played and logged, the log is hashed, the bill is made."""
     log = Log()
-    clock = run(Simulation(fleet, jobs, until_s=until_s), FirstFit(), State(fleet, jobs), log)
+    started = (world or Simulated(until_s=until_s)).start(fleet, jobs, Perf(), 0)
+    clock = run(started, FirstFit(), State(fleet, jobs), log)
     rows = log.array()
     return Ran(rows, log.sha256, bill(rows, fleet), clock.decisions)
 
