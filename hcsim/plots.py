@@ -196,7 +196,7 @@ def _costs(ledger: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
 
 
 def cost_by_market(ax: Axes, ledger: pd.DataFrame, comparison: Comparison) -> Axes:
-    """Mean cost per run, stacked by market and by what is bought in none; pale is what no job had: idle or unused."""
+    """Mean cost per run, stacked by market and what is bought in none; hatched is what no job had: idle or unused."""
     costs = _costs(ledger, comparison)
     names, left = list(comparison.strategies)[::-1], np.zeros(len(comparison.strategies))
     there = set(costs.columns.get_level_values(0))
@@ -208,10 +208,11 @@ def cost_by_market(ax: Axes, ledger: pd.DataFrame, comparison: Comparison) -> Ax
             width = costs[market, of_jobs].reindex(names).to_numpy()
             first = of_jobs or (market, True) not in costs.columns
             label = market.replace("_", " ") if first else None
-            pale = 1.0 if of_jobs or market not in ("owned", "reserved", "on_demand", "spot") else 0.4
-            ax.barh(names, width, left=left, color=MARKET_COLOURS[market], alpha=pale, label=label, height=0.65)
+            unused = not of_jobs and market in ("owned", "reserved", "on_demand", "spot")
+            style: dict[str, Any] = {"alpha": 0.45, "hatch": "////", "edgecolor": "white", "lw": 0} if unused else {}
+            ax.barh(names, width, left=left, color=MARKET_COLOURS[market], label=label, height=0.65, **style)
             left += width
-    ax.set_xlabel("mean cost per run (kUSD); pale: idle or unused")
+    ax.set_xlabel("mean cost per run (kUSD); hatched: idle or unused")
     ax.legend(frameon=False, fontsize=8, ncols=min(len(markets), 4), loc="lower left", bbox_to_anchor=(0, 1))
     return ax
 

@@ -155,8 +155,10 @@ def _power(comparison: Comparison, frame: Any) -> str:
             )
             cell = paired(ours, base, more_is_better=False)
             half = "" if np.isnan(cell.half) else f"&nbsp;±&nbsp;{cell.half:,.3g}"
-            delta = "baseline" if name == comparison.baseline else f"{cell.verdict} ({cell.difference:+,.3g})"
-            kind = cell.verdict if cell.verdict in (BETTER, WORSE) and name != comparison.baseline else ""
+            delta = f"{cell.verdict} ({cell.difference:+,.3g})"
+            if name == comparison.baseline or name in comparison.other_jobs:
+                delta = "baseline" if name == comparison.baseline else OTHER_JOBS
+            kind = cell.verdict if delta.startswith((BETTER, WORSE)) else ""
             cells.append(f"<td>{cell.mean:,.4g}{half}<small class='{kind}'>{delta}</small></td>")
         rows.append("<tr>" + "".join(cells) + "</tr>")
     head = "".join(f"<th>{title}</th>" for _, title, _ in shown)

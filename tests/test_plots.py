@@ -17,7 +17,7 @@ from matplotlib.text import Annotation, Text
 
 from hcsim import plots
 from hcsim.compare import METRICS, OTHER_JOBS, SAME, WORSE, Cell, Comparison
-from hcsim.report import _occupancies
+from hcsim.report import _occupancies, _power
 
 
 def comparison(points: dict[str, tuple[float, float]], half: float = 0.0, other: tuple[str, ...] = ()) -> Comparison:
@@ -134,3 +134,43 @@ def test_lines_can_be_told_apart() -> None:
     made = comparison(dict.fromkeys(names, (1.0, 1.0)))
     styles = {(plots.line(made, name)["color"], plots.line(made, name)["ls"]) for name in names}
     assert len(styles) == 20
+
+
+def costs() -> pd.DataFrame:
+    """Two seeds of two strategies: (strategy, market, job or nobody, USD)."""
+    rows = [
+        ("a", "owned", 0, 3000.0), ("a", "owned", -1, 1000.0), ("a", "on_demand", 1, 2000.0), ("a", "egress", 1, 500.0),
+        ("b", "owned", 0, 2000.0), ("b", "owned", -1, 2000.0), ("b", "spot", 1, 800.0), ("b", "energy", -1, 100.0),
+    ]  # fmt: skip
+    return pd.concat([pd.DataFrame(rows, columns=["strategy", "market", "job", "usd"])] * 2)
+
+
+def test_a_bill_is_drawn_to_its_sum_and_what_nobody_used_is_hatched() -> None:
+    ax = plots.cost_by_market(axes(), costs(), comparison({"a": (1, 1), "b": (1, 1)}))
+    bars = [bar for container in ax.containers for bar in container]
+    ends = {row: max(b.get_x() + b.get_width() for b in bars if abs(b.get_y() + 0.325 - row) < 0.1) for row in (0, 1)}
+    assert ends == {1: pytest.approx(6.5), 0: pytest.approx(4.9)}  # kUSD a run; the first strategy is on top
+    assert sum(b.get_width() for b in bars if b.get_hatch()) == pytest.approx(1.0 + 2.0)  # idle owned nodes alone
+    legend = ax.get_legend()
+    assert [t.get_text() for t in legend.get_texts()] == ["owned", "on demand", "spot", "egress", "energy"]
+
+
+def test_the_steps_of_a_bill_end_at_the_difference() -> None:
+    ax = plots.cost_steps(axes(), costs(), comparison({"a": (1, 1), "b": (1, 1)}))
+    bars = [bar for container in ax.containers for bar in container]
+    assert sum(bar.get_width() for bar in bars) == pytest.approx(4.9 - 6.5)
+    assert sorted(round(bar.get_width(), 3) for bar in bars) == [-2.0, -0.5, 0.1, 0.8]  # owned is the same, no step
+    assert ax.lines[0].get_xdata()[0] == pytest.approx(-1.6)
+
+
+def test_energy_and_carbon_are_in_a_table_where_they_are_known() -> None:
+    frame = pd.DataFrame(
+        {"strategy": ["a", "a", "b", "b"], "seed": [1, 2, 1, 2], "energy_kwh": [1000.0, 3000.0, 1500.0, 3500.0]}
+    )
+    shown = comparison({"a": (1, 1), "b": (1, 1)})
+    text = _power(shown, frame.assign(carbon_kg=[100.0, 300.0, None, 50.0]))
+    assert "energy (MWh)" in text and "worse (+0.5)" in text and "carbon" not in text.split("<table>")[1]
+    text = _power(shown, frame.assign(carbon_kg=[100.0, 300.0, 50.0, 250.0]))
+    assert "carbon (t CO2e)" in text and "better (-0.05)" in text
+    assert "better" not in _power(comparison({"a": (1, 1), "b": (1, 1)}, other=("b",)), frame)
+    assert _power(shown, frame.assign(energy_kwh=None)) == ""
