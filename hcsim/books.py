@@ -92,6 +92,7 @@ class Books:
         self.homes = [dataset_homes(names, fleet) for names in jobs.dataset_sites]
         self.copies: set[tuple[int, int]] = set()  # (dataset, site) of copies beside the homes
         self.checkpoint_bytes = jobs.checkpoint_bytes.data
+        self.checkpoint_s = jobs.checkpoint_s.data
         self.restart_s = jobs.restart_s.data
         self.saved_at: dict[int, int] = {}  # job -> site of its last checkpoint
         self.estimate_s = estimate_s

@@ -92,6 +92,11 @@ class View:
         return self._books.dataset_bytes[: self._books.arrived]
 
     @property
+    def checkpoint_s(self) -> memoryview:
+        """How long each job takes to write a checkpoint when it is preempted or moved."""
+        return self._books.checkpoint_s[: self._books.arrived]
+
+    @property
     def restart_s(self) -> memoryview:
         """How long each job takes to resume once all that it needs is there."""
         return self._books.restart_s[: self._books.arrived]

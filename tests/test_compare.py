@@ -43,7 +43,7 @@ def runs(figures: dict[str, dict[str, list[float | None]]], **columns: Any) -> R
             row |= {"strategy": strategy, "seed": i, "knowledge": "none", "trace": "t", "fleet": "f"}
             row |= {"jobs_sha256": f"jobs{i}", "fleet_sha256": "fleet", "versions": {"hcsim": "1"}, "code_sha256": "c"}
             row |= {"executor": "sim", "executor_params": {"until_s": "inf"}, "perf": {"scaling": 0.9}}
-            row |= {"strategy_params": {}, "strategy_sha256": strategy, "estimator": None}
+            row |= {"strategy_params": {}, "strategy_sha256": strategy, "estimator": None, "forecast_error": None}
             row |= {"jobs_submitted": 1, "finished_sha256": f"jobs{i}"}
             rows.append(row | {"folder": f"{strategy}/{i}"} | columns)
     made = Runs(())
@@ -185,6 +185,10 @@ def test_a_figure_that_no_run_has() -> None:
         (
             lambda f: f.assign(estimator=[None, None, {"sigma": 0.5}, {"sigma": 0.1}]),
             "different estimators of b cannot be compared: b/0 has sigma=0.5, b/1 has sigma=0.1",
+        ),
+        (
+            lambda f: f.assign(forecast_error=[None, None, 0.1, 0.2]),
+            "different forecast errors of b cannot be compared: b/0 has 0.1, b/1 has 0.2",
         ),
         (lambda f: f.assign(strategy="a", strategy_sha256="a"), "a was run twice under one seed: a/0 and b/0"),
         (lambda f: f.assign(seed=range(4)), "no seed under which all strategies were run"),

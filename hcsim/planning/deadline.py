@@ -31,7 +31,7 @@ class Case:
         span_s: R, from its arrival to its deadline.
         work_s: C, by the estimate.
         done_s: how much of it is done and safe.
-        launch_s: d, from a request to work: boot, image, data and restart.
+        launch_s: d, what a change takes in the mean: the checkpoint before it, boot, image, data and restart.
         on: where it is, launched or still launching.
         works: whether it is past its launch.
         available: whether it has spot capacity or could get some now.
@@ -73,8 +73,8 @@ class SpotOrOnDemand(Strategy):
     """Base of strategies that put a job with a deadline on spot, on on-demand, or on neither for a while.
 
     Capacity that is paid for anyway (owned, reserved) is taken first and kept. A job without a deadline, or that may
-    not run on spot, rents on demand when it arrives or at the next tick. All others are decided on as they arrive and
-    at multiples of ``tick_s``, by :meth:`ask`.
+    not run on spot, rents on demand when it arrives or at the next tick. All others are decided on by :meth:`ask`, when
+    they begin to wait (as they arrive, or are reclaimed) and at multiples of ``tick_s``.
 
     Args:
         tick_s: G, how often to decide.
@@ -100,8 +100,8 @@ class SpotOrOnDemand(Strategy):
         due = floor(view.now / self.tick_s + 1e-9) * self.tick_s
         at_tick = abs(view.now - due) < 1e-6
         placed = plan.placed()
-        for job in list(view.waiting) if at_tick else _just_arrived(view):
-            if job not in placed and view.status(job) is Status.WAITING:
+        for job in view.waiting:
+            if job not in placed and (at_tick or view.queued_s(job) == 0.0):
                 self._place(view, plan, pools, job)
         if at_tick:
             for job in [j for j in view.claims if pools.market(view, j) in ("spot", "on_demand")]:
@@ -111,15 +111,16 @@ class SpotOrOnDemand(Strategy):
         return plan
 
     def _place(self, view: View, plan: Plan, pools: Pools, job: int) -> None:
-        spot = plan.first_fit(job, pools.spot)
-        asked: Market = "on_demand"
-        if pools.flexible(view, job):
+        flexible, asked = pools.flexible(view, job), "on_demand"
+        where = spot = plan.first_fit(job, pools.spot)
+        if flexible:
             asked = self.ask(pools.case(view, job, self.tick_s, "none", spot is not None))
         if asked == "on_demand":
-            plan_b = spot if pools.flexible(view, job) or not pools.may(view, job, pools.on_demand) else None
-            spot = plan.first_fit(job, pools.on_demand) or plan_b
-        if asked != "none" and spot is not None:
-            plan.place(job, spot)
+            where = plan.first_fit(job, pools.on_demand)
+            if where is None and (flexible or not pools.may(view, job, pools.on_demand)):
+                where = spot  # better than nothing
+        if asked != "none" and where is not None:
+            plan.place(job, where)
 
     def _reconsider(self, view: View, plan: Plan, pools: Pools, job: int) -> None:
         status, on = view.status(job), pools.market(view, job)
@@ -174,17 +175,8 @@ class Pools:
             span_s=view.deadline_s[job] - arrival_s,
             work_s=view.estimate_s(job) / speed,
             done_s=view.progress_s(job) / speed,
-            launch_s=view.restart_s[job] + self.boot_s + moves_s,
+            launch_s=view.checkpoint_s[job] + self.boot_s + moves_s + view.restart_s[job],
             on=on,
             works=on != "none" and view.status(job) is Status.RUNNING,
             available=available,
         )
-
-
-def _just_arrived(view: View) -> list[int]:
-    """Jobs that arrive at this instant."""
-    arrival_s = view.arrival_s
-    first = len(arrival_s)
-    while first and arrival_s[first - 1] == view.now:
-        first -= 1
-    return list(range(first, len(arrival_s)))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
 
+from hcsim import repro
 from hcsim.model import InputError, nearest
 from hcsim.progress import Busy
 from hcsim.repro.table import Row
 
-#: Name -> module with ``about``, ``takes`` and ``rows(say)``.
-NAMES = ("carbon", "egress", "oracles", "spot")
+#: Every other module here is a reproduction, with ``about``, ``takes`` and ``rows(say)``.
+NAMES = tuple(sorted({each.name for each in iter_modules(repro.__path__)} - {"commands", "table"}))
 
 
 def module(name: str) -> ModuleType:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hcsim import Jobs, Kind
+from hcsim import Jobs, Kind, Link
 from hcsim.fleet import Fleet, NodePool, Reclaim, Site
+from hcsim.ledger import bill
+from hcsim.metrics import job_table
 from hcsim.model import InputError
 from hcsim.repro import spot
 from hcsim.series import Series
@@ -19,6 +21,8 @@ from hcsim.strategies.greedy_spot import GreedySpot
 from hcsim.strategies.on_demand_only import OnDemandOnly
 from hcsim.strategies.uniform_progress import UniformProgress
 from hcsim.strategy import Strategy
+from hcsim.traces._attributes import Attributes
+from hcsim.traces.twin import Twin
 from tests.worlds import play, story
 
 HOUR = 3600.0
@@ -177,3 +181,44 @@ def test_parameters_are_checked() -> None:
     for bad in (lambda: GreedySpot(0.0), lambda: UniformProgress(float("nan")), lambda: GreedySpot(slice_s=-1.0)):
         with pytest.raises(InputError, match=r"strategy\.(tick_s|slice_s) is"):
             bad()
+
+
+def enterprise(seed: int) -> Fleet:
+    """Nodes of 8 GPUs: two owned, enough on demand, and spot that comes and goes at any second, with notice."""
+    rng = np.random.default_rng(seed)
+    times = np.r_[0.0, np.cumsum(rng.uniform(300.0, 9000.0, 200))]
+    stock = Series(times.tolist(), rng.integers(0, 13, len(times)).astype(float).tolist(), beyond="wrap")
+    rented = {"gpu": "A100", "gpus_per_node": 8, "boot_s": 120.0}
+    return Fleet(
+        (
+            Site("home", (NodePool("own", "A100", 8, 2, 1.0),)),
+            Site(
+                "cloud",
+                (
+                    NodePool("on-demand", usd_per_gpu_h=3.0, market="on_demand", nodes=120, **rented),  # type: ignore[arg-type]
+                    NodePool("spot", usd_per_gpu_h=1.0, market="spot", nodes=12, stock=stock, **rented),  # type: ignore[arg-type]
+                ),
+                kind="cloud",
+            ),
+        ),
+        (Link("home", "cloud"), Link("cloud", "home")),
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_jobs_with_deadlines_on_one_fleet(seed: int) -> None:
+    """Reclaims at any time, gangs, boot times, contention for spot: no deadline is missed, and much is saved."""
+    attributes = Attributes(deadline_share=1.0, deadline_slack=(1.3, 3.0), deadline_grace_s=3600.0)
+    jobs = Twin(n=150, gpus=64, max_gang=16, attributes=attributes).jobs(seed)
+    fleet, rented, missed = enterprise(seed), {}, {}
+    for strategy in (OnDemandOnly(), GreedySpot(), UniformProgress()):
+        rows = play(strategy, fleet, jobs).array()
+        usd = bill(rows, fleet).by_market_usd()
+        rented[strategy.name] = usd["on_demand"] + usd["spot"]
+        table = job_table(rows, jobs, fleet)
+        assert (table["status"] == "finished").all()
+        missed[strategy.name] = int(table["deadline_missed"].sum())
+        if not isinstance(strategy, OnDemandOnly):
+            assert table["losses"].sum() > 0 and usd["spot"] > 0
+    assert missed == dict.fromkeys(missed, 0)
+    assert max(rented["greedy_spot"], rented["uniform_progress"]) < 0.8 * rented["on_demand_only"]
