@@ -1,0 +1,231 @@
+"""``hcsim audit RUN``: verdicts, exit statuses, and what it says of folders that are no runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hcsim.audit.folder import read_jobs
+from hcsim.events import Kind
+from hcsim.experiment import Experiment
+from hcsim.log import Log
+from hcsim.metrics import Rows
+from hcsim.strategies.first_fit import FirstFit
+from tests.audit.test_audit import fleet, work
+from tests.shell import hcsim
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 300 jobs on the hybrid fleet, residency, data and egress and all; billed by the second."""
+    folder = tmp_path_factory.mktemp("audit") / "run"
+    said = hcsim(
+        "run", "trace=twin", "trace.n=300", "strategy=cheapest_fit", "seed=2", "executor.without=[minimum]",
+        f"hydra.run.dir={folder}",
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    return folder
+
+
+@pytest.fixture
+def run(kept: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be spoiled."""
+    return Path(shutil.copytree(kept, tmp_path / "run"))
+
+
+def rewrite(run: Path, change: Callable[[Rows], Rows]) -> Rows:
+    """Change a run's log, with a hash of its own that is right."""
+    rows = change(Log.read(run / "log.parquet").array())
+    log = Log(run / "log.parquet")
+    log.rows.extend(rows.tolist())
+    log.close({})
+    return rows
+
+
+def breach(run: Path) -> str:
+    """The verdict on a run in which something is wrong."""
+    said = hcsim("audit", run)
+    assert (said.status, said.err) == (1, ""), said
+    last = said.out.splitlines()[-1]
+    assert last.startswith("audit: BREACH at ")
+    return last
+
+
+def test_a_good_run_holds(kept: Path) -> None:
+    said = hcsim("audit", kept)
+    assert (said.status, said.err) == (0, "")
+    table, last = said.out, said.out.splitlines()[-1]
+    summary = json.loads((kept / "summary.json").read_text())
+    assert last.startswith(f"audit: holds ({summary['events']:,} events of 300 jobs")
+    assert last.endswith(f"{summary['cost_usd']:,.2f} USD)")
+    for name in ("busy", "idle", "starting", "staging", "lost", "drained", "off", "us-a100", "100.0%", "residency: "):
+        assert name in table
+
+
+def test_what_jobs_asked_for_is_read_back(tmp_path: Path) -> None:
+    """All columns of the jobs, whatever the codes of their names."""
+    jobs = work(gpu_type=np.arange(18) % 3 - 1, gpu_types=("A100|H100", "A100"))
+    Experiment(fleet(), jobs, FirstFit()).run(tmp_path / "run")
+    found = read_jobs(tmp_path / "run" / "jobs.parquet")
+    for key, column in jobs.named.items():
+        assert np.array_equal(found.named[key], column, equal_nan=column.dtype.kind == "f"), key
+
+
+def test_a_claim_outside_its_residency_is_named_with_row_time_value_and_limit(run: Path) -> None:
+    bound = set(np.flatnonzero(pd.read_parquet(run / "jobs.parquet")["residency"] == "eu").tolist())
+    assert bound
+    at = -1
+
+    def move(rows: Rows) -> Rows:
+        nonlocal at
+        at = next(i for i, row in enumerate(rows.tolist()) if row[1] == Kind.PLACED and row[2] in bound)
+        rows = rows.copy()
+        rows["node"][at] = 0
+        return rows
+
+    rows = rewrite(run, move)
+    job, t = rows["subject"][at], rows["time_s"][at]
+    said = breach(run)
+    assert said.startswith(f"audit: BREACH at row {at} (PLACED {job}, node 0, ")
+    assert said.endswith(f"t = {t:g} s: residency: job {job} is placed outside of it: site 'onprem' in us, expected eu")
+
+
+def test_a_log_whose_rows_are_not_those_that_were_run(run: Path) -> None:
+    """Rows that could be true have another hash than the run's."""
+
+    def retell(rows: Rows) -> Rows:
+        rows = rows.copy()
+        rows["value"][rows["kind"] == Kind.TIMER] += 1.0
+        rows["detail"][rows["kind"] == Kind.WAKE] += 1.0
+        return rows
+
+    rewrite(run, retell)
+    assert "summary.json: log_sha256" in breach(run)
+
+
+@pytest.mark.parametrize("cents", [2, -2])
+def test_a_bill_that_is_not_the_sum_of_its_items(run: Path, cents: int) -> None:
+    path = run / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["cost_usd"] += cents / 100
+    path.write_text(json.dumps(summary))
+    assert "summary.json: cost_usd" in breach(run)
+
+
+def spoil(run: Path, name: str, change: Callable[[pd.DataFrame], Any]) -> None:
+    frame = pd.read_parquet(run / name)
+    change(frame)
+    frame.to_parquet(run / name, index=False)
+
+
+def dearer(items: pd.DataFrame) -> None:
+    """The dearest node-hours cost one part in a thousand more, the cheapest as much less."""
+    mine = items.index[items["unit"] == "gpu_h"]
+    items.loc[mine, ["quantity", "usd"]] *= 1.001
+
+
+def test_items_that_are_not_what_the_log_says(run: Path) -> None:
+    spoil(run, "ledger.parquet", dearer)
+    path = run / "summary.json"
+    summary = json.loads(path.read_text()) | {"cost_usd": float(pd.read_parquet(run / "ledger.parquet")["usd"].sum())}
+    path.write_text(json.dumps(summary))
+    assert "ledger.parquet: nodes cost (USD)" in breach(run)
+
+
+def test_an_item_that_is_not_quantity_times_price(run: Path) -> None:
+    def swap(items: pd.DataFrame) -> None:
+        items.loc[[0, 1], "usd"] = [*items.loc[[1, 0], "usd"].to_numpy(), 1.0, -1.0]
+
+    spoil(run, "ledger.parquet", swap)
+    assert "ledger.parquet: item 0" in breach(run)
+
+
+@pytest.mark.parametrize(("column", "value"), [("finish_s", 1.0), ("status", "rejected")])
+def test_a_job_table_that_is_not_what_the_log_says(run: Path, column: str, value: Any) -> None:
+    def change(jobs: pd.DataFrame) -> None:
+        jobs.loc[7, column] = value
+
+    spoil(run, "jobs.parquet", change)
+    assert "jobs.parquet: job 7" in breach(run)
+
+
+def test_figures_that_are_not_what_the_log_says(run: Path) -> None:
+    path = run / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["gpu_seconds_used"] += 10.0
+    path.write_text(json.dumps(summary))
+    assert "summary.json: gpu_seconds_used" in breach(run)
+
+
+def test_a_run_that_was_stopped_adds_up(tmp_path: Path) -> None:
+    """By its configuration, with jobs that still run and transfers under way."""
+    folder = tmp_path / "run"
+    args = ("trace.n=300", "strategy=cheapest_fit", "executor.until_s=40000", "executor.without=[minimum]")
+    assert hcsim("run", *args, f"hydra.run.dir={folder}").status == 0
+    assert json.loads((folder / "summary.json").read_text())["jobs_unfinished"] > 0
+    said = hcsim("audit", folder)
+    assert said.status == 0 and said.out.splitlines()[-1].startswith("audit: holds (")
+
+
+def test_a_run_that_was_interrupted_is_audited_as_far_as_it_is_there(run: Path) -> None:
+    (run / "summary.json").unlink()
+    said = hcsim("audit", run)
+    assert said.status == 0
+    assert "interrupted: no summary.json" in said.out.splitlines()[-1]
+
+
+def no(name: str) -> Callable[[Path], None]:
+    return lambda run: (run / name).unlink()
+
+
+def old(run: Path) -> None:
+    """As an hcsim wrote it that did not keep what jobs asked for."""
+    frame = pd.read_parquet(run / "jobs.parquet")
+    frame.drop(columns="residency").to_parquet(run / "jobs.parquet", index=False)
+
+
+def garbled(run: Path) -> None:
+    (run / "log.parquet").write_bytes(b"PAR1 or not")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (no("config.yaml"), "not a run folder, it has no config.yaml"),
+        (no("log.parquet"), "log.parquet: not a readable log"),
+        (no("jobs.parquet"), "jobs.parquet: cannot be read"),
+        (no("ledger.parquet"), "ledger.parquet: cannot be read"),
+        (garbled, "log.parquet: not a readable log"),
+        (old, "jobs.parquet: column 'residency' is missing; run it again with this hcsim to audit it"),
+        (lambda run: (run / "summary.json").write_text("{}"), "summary.json: no key 'cost_usd'"),
+        (lambda run: (run / "config.yaml").write_text("fleet: {}"), "fleet"),
+        (lambda run: shutil.rmtree(run), "not a run folder"),
+    ],
+)
+def test_bad_folders_are_one_line(run: Path, spoil: Callable[[Path], Any], says: str) -> None:
+    spoil(run)
+    said = hcsim("audit", run)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("hcsim: error: ") and said.err.count("\n") == 1
+    assert says in said.err
+
+
+@pytest.mark.live
+def test_a_live_run_holds(tmp_path: Path) -> None:
+    """Work on a wall clock: what it takes is what it takes, and all else is proved as in simulation."""
+    folder = tmp_path / "run"
+    assert hcsim("run", "experiment=local", "strategy=las", f"hydra.run.dir={folder}").status == 0
+    said = hcsim("audit", folder)
+    assert said.status == 0, said.out
+    assert said.out.splitlines()[-1].startswith("audit: holds (")
+    rows = Log.read(folder / "log.parquet").array()
+    i = int(np.flatnonzero(rows["kind"] == Kind.FINISHED)[0])
+    rewrite(folder, lambda rows: np.insert(rows, i, rows[i]))
+    assert f"row {i + 1} (FINISHED" in breach(folder)
