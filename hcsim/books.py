@@ -182,8 +182,9 @@ class Books:
         capacity, c = self.capacity, self.job_class[job]
         if len(allocation) == 1 and not gpus:  # the common case, by table
             node, mask, milli = allocation[0]
-            static = self._static[c][capacity.pool_of[node]]
-            if not static and milli == self.demands.milli[c] and POPCOUNT[mask] == self.demands.gpus[c]:
+            p = capacity.pool_of[node]
+            right = milli == self.demands.milli[c] and not mask >> capacity.size[p]
+            if right and not self._static[c][p] and POPCOUNT[mask] == self.demands.gpus[c]:
                 return Rule.OK
         if not allocation:
             return Rule.CAPACITY

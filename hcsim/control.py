@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from hcsim.events import Kind
@@ -102,18 +103,18 @@ def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> 
         started = timer()
         try:
             plan = decide(view)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             raise _fault(strategy, view, error) from error
         if type(plan) is not Plan or plan is not books.plan:
             raise _fault(strategy, view, plan)
         clock.decide_s += timer() - started
-        books.decision += 1
-        if plan.actions:
+        if plan:
             try:
-                add(state.admit(plan))
+                outcome = state.admit(plan)
             except Exception as error:
                 raise _fault(strategy, view, error) from error
-            anew = False
+            add(outcome)
+            anew = not any_kind and wake.anew(outcome)
             while orders:
                 caused = submit(next_order())
                 apply(caused)
@@ -121,15 +122,19 @@ def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> 
                 anew = anew or wake.anew(caused)
             if anew and (counts or not waiting_only):
                 executor.wake_at(now)  # what the plan has brought about is news to it
+        books.plan = None
+        books.decision += 1
         for at in plan.timers or ():
             if at not in asked:  # the same time may be asked for at many decisions
                 asked.add(at)
                 executor.wake_at(at)
+    if executor.end_s < inf:
+        rows.append((executor.end_s, _ENDED, -1, -1, 0.0, 0.0))
     clock.decisions = books.decision
     return clock
 
 
-_WAKE = int(Kind.WAKE)
+_WAKE, _ENDED = int(Kind.WAKE), int(Kind.ENDED)
 #: Decisions of one instant, each brought about by the one before, after which a strategy is taken to go in circles.
 MOST_DECISIONS = 1000
 

@@ -47,6 +47,7 @@ class Kind(IntEnum):
     # the control loop
     WAKE = 64  # subject: number of this decision
     REMEMBERED = 65  # subject: number of the decision; value: CRC-32 of the strategy's memory after it
+    ENDED = 66  # the executor stopped here, before everything had ended
     # what admission made of a plan
     PLACED = 70  # subject: job; node; value: bit mask of its GPUs there; detail: milli-GPU of each. One row per node
     DRAINING = 71  # subject: job; value: 1 when it writes a checkpoint; detail: 1 when it migrates or resizes

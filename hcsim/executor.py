@@ -12,6 +12,11 @@ from hcsim.events import Row
 class Executor(Protocol):
     """Simulated or live; the control loop cannot tell which."""
 
+    @property
+    def end_s(self) -> float:
+        """When it stopped before everything had ended (inf: it did not)."""
+        ...
+
     def instants(self) -> Iterator[tuple[float, Sequence[Row]]]:
         """Each instant at which something happens, with its events in the order of one instant, until nothing more can.
 

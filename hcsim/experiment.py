@@ -248,6 +248,10 @@ class _Watched:
         self._executor, self._watch = executor, watch
         self.submit, self.wake_at, self.close = executor.submit, executor.wake_at, executor.close
 
+    @property
+    def end_s(self) -> float:
+        return self._executor.end_s
+
     def instants(self) -> Iterator[tuple[float, Sequence[Row]]]:
         for i, (now, rows) in enumerate(self._executor.instants()):
             if not i % 4096:

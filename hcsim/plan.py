@@ -25,11 +25,11 @@ class Plan:
     ``first_fit`` and the rest see the plan so far. Hard rules are advisory here and authoritative at admission.
     """
 
-    __slots__ = ("_books", "_first", "_found", "_job", "_taken", "actions", "timers")
+    __slots__ = ("_actions", "_books", "_first", "_found", "_job", "_taken", "timers")
 
     def __init__(self, books: Books) -> None:
         self._books = books
-        self.actions: list[Action] = []
+        self._actions: list[Action] = []
         self.timers: list[float] | None = None
         self._taken: set[int] = set()  # jobs that this plan has acted on
         self._job = -1  # the job that was searched for last ...
@@ -38,9 +38,13 @@ class Plan:
         if books.budgets is not None:
             for end_s in books.budgets.check(books.now):
                 self.wake_at(end_s)  # then there is money again
-        if books.plan is not None and books.plan.actions:
+        if books.plan:
             books.plan.undo()  # a plan that was not returned was a thought
         books.plan = self
+
+    def __bool__(self) -> bool:
+        """Whether it asks for anything but to be woken."""
+        return bool(self._actions)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -82,10 +86,12 @@ class Plan:
         """
         if job == self._job and self._first and pools is None:
             return self._found
+        self._here(job)
         return self._search(job, pools, best=False)
 
     def best_fit(self, job: int, pools: Sequence[int] | None = None) -> Allocation | None:
         """Like :meth:`first_fit`, on the node with the fewest claimable GPUs that still fit, pool by pool."""
+        self._here(job)
         return self._search(job, pools, best=True)
 
     def _search(self, job: int, pools: Sequence[int] | None, *, best: bool) -> Allocation | None:
@@ -123,6 +129,7 @@ class Plan:
 
     def fits(self, job: int, where: int | Allocation) -> bool:
         """Whether a job could be placed there now, by every hard rule and what the plan has taken so far."""
+        self._here(job)
         allocation = self._allocation(job, where)
         books = self._books
         c = books.job_class[job]
@@ -131,6 +138,7 @@ class Plan:
     def on_nodes(self, job: int, nodes: Sequence[int]) -> Allocation:
         """A job's gang on these nodes, filled in their order with each one's lowest claimable GPUs; empty when they
         have too few, or more nodes are given than it needs."""
+        self._here(job)
         if len(nodes) == 1:
             return self._allocation(job, nodes[0])
         books, parts, left = self._books, [], self._books.gpus[job]
@@ -145,7 +153,7 @@ class Plan:
 
     def placed(self) -> dict[int, Allocation]:
         """Job -> allocation of the jobs that this plan places and that fit."""
-        return {action[1]: action[2] for action in self.actions if action[0] == _PLACE and action[4]}
+        return {action[1]: action[2] for action in self._actions if action[0] == _PLACE and action[4]}
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
@@ -159,8 +167,8 @@ class Plan:
             InputError: the job is not waiting, or this plan has acted on it already.
         """
         books = self._books
-        if not 0 <= job < len(books.status) or books.status[job] != 1 or job in self._taken:  # WAITING
-            self._illegal("place", job)
+        if books.plan is not self or not 0 <= job < books.arrived or books.status[job] != 1 or job in self._taken:
+            self._illegal("place", job)  # status 1: WAITING
         if where is not None and where is self._found and job == self._job:  # just searched for, so it is there
             held = True
         else:
@@ -173,18 +181,19 @@ class Plan:
         self._found = None
         if held:
             books.capacity.take(where, books.job_class[job])
-        self.actions.append((_PLACE, job, where, lease_s, held))
+        self._actions.append((_PLACE, job, where, lease_s, held))
         return held
 
     def preempt(self, job: int, checkpoint: bool = True) -> None:
         """Stop a job that holds GPUs and queue it again; its GPUs can be claimed by this plan at once."""
         books = self._books
-        if job not in books.claims or books.status[job] == Status.DRAINING or job in self._taken:
+        draining = job in books.claims and books.status[job] == Status.DRAINING
+        if books.plan is not self or job not in books.claims or draining or job in self._taken:
             self._illegal("preempt", job)
         self._taken.add(job)
         self._changed()
         books.capacity.give(books.claims[job], books.job_class[job])
-        self.actions.append((Verb.PREEMPT, job, (), float(checkpoint), True))
+        self._actions.append((Verb.PREEMPT, job, (), float(checkpoint), True))
 
     def migrate(self, job: int, where: int | Allocation) -> bool:
         """Checkpoint a running job and resume it there. Returns whether the GPUs were there to take."""
@@ -196,7 +205,8 @@ class Plan:
 
     def _move(self, verb: Verb, job: int, where: Allocation) -> bool:
         books = self._books
-        if job not in books.claims or books.status[job] != Status.RUNNING or job in self._taken:
+        running = job in books.claims and books.status[job] == Status.RUNNING
+        if books.plan is not self or not running or job in self._taken:
             self._illegal(verb.name.lower(), job)
         self._taken.add(job)
         self._changed()
@@ -209,39 +219,43 @@ class Plan:
             legal = books.min_gpus[job] <= size <= books.max_gpus[job]
         held = legal and books.rule(job, where, size) == 0 and books.capacity.holds(where, c)
         books.capacity.take(where if held else books.claims[job], c)
-        self.actions.append((verb, job, where, 0.0, held))
+        self._actions.append((verb, job, where, 0.0, held))
         return held
 
     def stage(self, job: int, site: int) -> None:
         """Copy a waiting job's dataset to a site ahead of its placement."""
-        if not 0 <= job < len(self._books.status):
+        if self._books.plan is not self or not 0 <= job < self._books.arrived:
             self._illegal("stage", job)
-        self.actions.append((Verb.STAGE, job, (), float(site), False))
+        self._actions.append((Verb.STAGE, job, (), float(site), False))
 
     def provision(self, pool: int, count: int = 1) -> None:
         """Boot nodes of a rented pool ahead of need."""
-        if not isinstance(count, (int, np.integer)):
-            raise InputError(f"illegal action: provision {count!r} nodes, expected a whole number")
-        self.actions.append((Verb.PROVISION, pool, (), float(count), False))
+        self._stands("provision")
+        for what, value in (("of pool", pool), ("nodes", count)):
+            if not isinstance(value, (int, np.integer)):
+                raise InputError(f"illegal action: provision {what} {value!r}, expected a whole number")
+        self._actions.append((Verb.PROVISION, pool, (), float(count), False))
 
     def release(self, node: int) -> None:
         """Give an idle rented node back now rather than after its idle time."""
-        self.actions.append((Verb.RELEASE, node, (), 0.0, False))
+        self._stands("release")
+        node = self._node(node)
+        self._actions.append((Verb.RELEASE, node, (), 0.0, False))
 
     def hold(self, job: int, until_s: float) -> None:
         """Take a waiting job out of the queue until a time."""
-        if not 0 <= job < len(self._books.status):
+        if self._books.plan is not self or not 0 <= job < self._books.arrived:
             self._illegal("hold", job)
         self._time("hold", "until_s", until_s)
         self._taken.add(job)
-        self.actions.append((Verb.HOLD, job, (), until_s, False))
+        self._actions.append((Verb.HOLD, job, (), until_s, False))
 
     def reject(self, job: int) -> None:
         """Refuse a waiting job for good."""
-        if not 0 <= job < len(self._books.status):
+        if self._books.plan is not self or not 0 <= job < self._books.arrived:
             self._illegal("reject", job)
         self._taken.add(job)
-        self.actions.append((Verb.REJECT, job, (), 0.0, False))
+        self._actions.append((Verb.REJECT, job, (), 0.0, False))
 
     def wake_at(self, time_s: float) -> None:
         """Ask to be woken at a time, beside what the strategy's ``wake`` says."""
@@ -253,6 +267,7 @@ class Plan:
     @contextmanager
     def reserving(self, gpus: Mapping[int, int]) -> Iterator[None]:
         """Within this block, hide that many claimable GPUs of each of these nodes (a reservation for someone else)."""
+        self._stands("reserving")
         capacity = self._books.capacity
         hidden: Allocation = tuple(
             (node, capacity.lowest(node, min(count, capacity.free[node])), 1000)
@@ -270,6 +285,7 @@ class Plan:
     @contextmanager
     def supposing(self, stopped: Iterable[int]) -> Iterator[None]:
         """Within this block, the GPUs of these jobs count as claimable (what if they were preempted?)."""
+        self._stands("supposing")
         books = self._books
         given = [(books.claims[job], books.job_class[job]) for job in stopped]
         for allocation, c in given:
@@ -285,7 +301,7 @@ class Plan:
     def undo(self) -> None:
         """Give back what this plan has taken: it will not be admitted."""
         books = self._books
-        for verb, job, allocation, _, held in reversed(self.actions):
+        for verb, job, allocation, _, held in reversed(self._actions):
             c = books.job_class[job] if verb in _CLAIMING else -1
             if verb == Verb.PREEMPT:
                 books.capacity.take(books.claims[job], c)
@@ -294,7 +310,19 @@ class Plan:
                 books.close_unused(allocation)
                 if verb != _PLACE:
                     books.capacity.take(books.claims[job], c)
-        self.actions = []
+        self._actions = []
+
+    def _here(self, job: int) -> None:
+        """Refuse to tell of jobs to come."""
+        if not 0 <= job < self._books.arrived:
+            raise InputError(f"no job {job}: {self._books.arrived} have arrived")
+
+    def _stands(self, what: str) -> None:
+        """Refuse to act for a plan that is not the last that was made at this decision."""
+        if self._books.plan is not self:
+            raise InputError(
+                f"illegal action: {what} by a plan that no longer stands, expected the last of view.plan()"
+            )
 
     def _time(self, action: str, name: str, value: float, least: float = -inf) -> None:
         if not isinstance(value, (int, float, np.number)) or not least <= value < inf:
@@ -331,7 +359,8 @@ class Plan:
         return int(node)
 
     def _illegal(self, what: str, job: int) -> None:
-        status = Status(self._books.status[job]).name if 0 <= job < len(self._books.status) else "unknown"
+        self._stands(f"{what} job {job}")
+        status = Status(self._books.status[job]).name if 0 <= job < self._books.arrived else "unknown"
         again = ", and this plan has acted on it already" if job in self._taken else ""
         raise InputError(f"illegal action: {what} job {job}, whose status is {status}{again}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,13 @@ class Replay:
     def __init__(self, record: npt.NDArray[Any], log: Log) -> None:
         self._rows: list[Row] = record.tolist()
         self._log = log
+        cut = bool(self._rows) and self._rows[-1][1] == Kind.ENDED
+        self.end_s = self._rows[-1][0] if cut else inf
 
     def instants(self) -> Iterator[tuple[float, Sequence[Row]]]:
         """Recorded batches: the executor's rows up to the next that are of another time or not the executor's."""
         rows = self._rows
-        while (at := len(self._log)) < len(rows):
+        while (at := len(self._log)) < len(rows) and rows[at][1] != Kind.ENDED:
             end = at
             while end < len(rows) and rows[end][1] in EXECUTOR_KINDS and rows[end][0] == rows[at][0]:
                 end += 1

@@ -328,7 +328,7 @@ class State:
         books.plan = None
         if books.budgets is not None:
             books.budgets.check(books.now)
-        for action in plan.actions:
+        for action in plan._actions:
             verb, subject = action[0], action[1]
             rule = self._place(action, rows) if verb == 1 else self._other[verb](self, action, rows)  # Verb.PLACE
             if rule:

@@ -42,8 +42,8 @@ class Wake:
         return Wake(kinds, self.period_s or other.period_s, waiting_only)
 
     def anew(self, caused: Sequence[Row]) -> bool:
-        """Whether to decide once more at an instant, for what the decision itself has brought about at once: a job that
-        waits again, a node that came or went, or a kind that was named."""
+        """Whether to decide once more at an instant, for what the decision has brought about at once: a kind that was
+        named; with any kind, a job that waits again or a node that came or went."""
         kinds = _NEWS if self.kinds is None else self.kinds
         return any(row[1] in kinds for row in caused)
 
@@ -67,7 +67,15 @@ def every(period_s: float) -> Wake:
 
 
 def on(*kinds: Kind) -> Wake:
-    """At instants with an event of one of these kinds."""
+    """At instants with an event of one of these kinds, and again at the instant of a decision whose own plan has led to
+    one: ``on(Kind.REFUSED)`` decides anew after a refusal.
+
+    Raises:
+        ValueError: something else than a kind of event, or one that tells of the decision itself.
+    """
+    for kind in kinds:
+        if not isinstance(kind, Kind) or kind in (Kind.WAKE, Kind.REMEMBERED, Kind.ENDED):
+            raise ValueError(f"on({kind!r}): expected kinds of events, such as Kind.ARRIVED")
     return Wake(kinds=frozenset(int(kind) for kind in kinds))
 
 

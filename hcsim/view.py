@@ -44,7 +44,8 @@ class View:
         """Seconds since the start of the trace."""
         return self._books.now
 
-    # Columns end with the last job that has arrived: those to come cannot be looked up, or counted.
+    # Columns end with the last job that has arrived, and what is asked of one to come is refused: those to come cannot
+    # be looked up, or counted.
 
     @property
     def arrival_s(self) -> memoryview:
@@ -101,8 +102,19 @@ class View:
         """How long each job takes to resume once all that it needs is there."""
         return self._books.restart_s[: self._books.arrived]
 
+    def _here(self, job: int) -> int:
+        """A job that has arrived.
+
+        Raises:
+            InputError: it has not.
+        """
+        if not 0 <= job < self._books.arrived:
+            raise InputError(f"no job {job}: {self._books.arrived} have arrived")
+        return job
+
     def job_class(self, job: int) -> int:
         """The demand class of a job: jobs of one class ask for the same thing."""
+        self._here(job)
         return self._books.job_class[job]
 
     @property
@@ -139,16 +151,16 @@ class View:
 
     def status(self, job: int) -> Status:
         """Where a job is in its life."""
-        return _STATUS[self._books.status[job]]
+        return _STATUS[self._books.status[self._here(job)]]
 
     def queued_s(self, job: int) -> float:
         """How long a waiting job has been in the queue this time."""
-        return self._books.now - self._books.since_s[job]
+        return self._books.now - self._books.since_s[self._here(job)]
 
     def attained_gpu_s(self, job: int) -> float:
         """GPU-seconds that a job has had, the current run included."""
         books = self._books
-        attained = books.attained_gpu_s[job]
+        attained = books.attained_gpu_s[self._here(job)]
         if books.status[job] == Status.RUNNING:
             attained += (books.now - books.since_s[job]) * books.gpus_held(books.claims[job])
         return attained
@@ -156,7 +168,7 @@ class View:
     def progress_s(self, job: int) -> float:
         """Reference seconds of its work that a job has done, the current run included."""
         books = self._books
-        done = books.progress_s[job]
+        done = books.progress_s[self._here(job)]
         if books.status[job] == Status.RUNNING:
             done += (books.now - books.since_s[job]) * books.rate(job, books.claims[job])
         return done
@@ -169,7 +181,7 @@ class View:
         """
         if not self._knows_runtime or self._books.estimate_s is None:
             raise InputError("run-time estimates are not known here: declare needs = frozenset({'runtime'})")
-        return self._books.estimate_s[job]
+        return self._books.estimate_s[self._here(job)]
 
     def remaining_s(self, job: int) -> float:
         """Estimated reference seconds of work left, at least zero. Raises like :meth:`estimate_s`."""
@@ -190,7 +202,7 @@ class View:
         Raises like :meth:`estimate_s`."""
         books = self._books
         if not self._knows_runtime or books.estimate_s is None:
-            self.estimate_s(0)  # raises
+            raise InputError("run-time estimates are not known here: declare needs = frozenset({'runtime'})")
         if books.ends is None:
             books.ends, books.end_of = [], {}
             for job in books.claims:
@@ -201,11 +213,11 @@ class View:
 
     def rate(self, job: int, allocation: Allocation) -> float:
         """Reference seconds of work per second that a job would do there."""
-        return self._books.rate(job, allocation)
+        return self._books.rate(self._here(job), allocation)
 
     def allowed_pools(self, job: int) -> tuple[int, ...]:
         """The pools that no hard rule bars a job from, in fleet order."""
-        return self._books.demands.pools[self._books.job_class[job]]
+        return self._books.demands.pools[self._books.job_class[self._here(job)]]
 
     def price_usd(self, pool: int) -> float:
         """Current price of a GPU-hour in a pool."""
@@ -244,7 +256,7 @@ class View:
         when they are there."""
         books, site = self._books, self.fleet.pool_site[pool]
         usd = 0.0
-        source = books.source(job, site)
+        source = books.source(self._here(job), site)
         if source >= 0:
             usd += books.egress.usd(books.now, source, site, books.dataset_bytes[job])
         saved = books.saved_at.get(job, site)
@@ -256,7 +268,7 @@ class View:
         """Seconds that carrying a job's dataset and checkpoint to a pool's site would take on links of their own."""
         books, site = self._books, self.fleet.pool_site[pool]
         seconds = 0.0
-        saved = books.saved_at.get(job, site)
+        saved = books.saved_at.get(self._here(job), site)
         for source, size_bytes in ((books.source(job, site), books.dataset_bytes), (saved, books.checkpoint_bytes)):
             link = self.fleet.links_by_sites.get((source, site))
             if link is not None and size_bytes[job]:
@@ -265,7 +277,7 @@ class View:
 
     def has_data(self, job: int, site: int) -> bool:
         """Whether a site holds a job's dataset, as a home of it or a copy."""
-        return self._books.source(job, site) == site
+        return self._books.source(self._here(job), site) == site
 
     def stock(self, pool: int) -> float:
         """Nodes of a rented pool that can be had, those that are up included (inf: not limited, or not known)."""

@@ -63,6 +63,8 @@ class LocalExecutor:
     ``reports`` holds what finished jobs came to. Checkpoints live in a temporary folder that goes when the run ends.
     """
 
+    end_s = inf
+
     def __init__(
         self,
         fleet: Fleet,

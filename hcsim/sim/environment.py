@@ -29,6 +29,7 @@ class LaneEnvironment(simpy.Environment):
         super().__init__()
         self.arrival_s = arrival_s
         self.until_s = until_s
+        self.end_s = inf  # until_s once the run was cut there
         self.arrived = 0  # jobs that have arrived
         self.due: list[tuple[float, int]] = []
         self.ready: list[int] = []  # jobs that are due in this instant
@@ -61,7 +62,10 @@ class LaneEnvironment(simpy.Environment):
                 if t == inf and self.idle(queue[0][0]):
                     return
                 t = queue[0][0]
-            if t > until_s or t == inf:
+            if t == inf:
+                return
+            if t > until_s:
+                self.end_s = until_s
                 return
             if coming <= t and not queued and (not due or due[0][0] > t):  # the commonest instant, made short
                 self._now = t

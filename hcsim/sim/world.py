@@ -141,20 +141,28 @@ class Simulation(LaneEnvironment):
 
         One that is down already stays so until every cause is repaired; one that is off or boots is not hit.
         """
+        self._there("node", node, self.fleet.nodes)
         self.nodes.fail(node, cause)
 
     def repair(self, node: int, cause: str = "outage") -> None:
         """A node whose last cause to be down this is comes back: an owned one is up, a rented one is given back."""
+        self._there("node", node, self.fleet.nodes)
         self.nodes.repair(node, cause)
+
+    def _there(self, what: str, number: int, count: int) -> None:
+        if not 0 <= number < count:
+            raise InputError(f"no {what} {number}, expected 0 to {count - 1}")
 
     def set_price(self, pool: int, usd_per_gpu_h: float) -> None:
         """A GPU-hour of a pool costs this from now on."""
-        if not usd_per_gpu_h >= 0:
-            raise InputError(f"price of pool {pool} is {usd_per_gpu_h}, expected >= 0")
+        if not 0 <= usd_per_gpu_h < inf:
+            raise InputError(f"price of pool {pool} is {usd_per_gpu_h}, expected a finite number >= 0")
+        self._there("pool", pool, len(self.fleet.pools))
         self.tell(Kind.PRICE_CHANGED, pool, value=usd_per_gpu_h)
 
     def cut(self, link: int, cause: str = "outage") -> None:
         """A link carries nothing until every cause is gone; what is under way waits."""
+        self._there("link", link, len(self.fleet.links))
         causes = self._cuts.setdefault(link, set())
         if not causes:
             self.data.network.cut(link, down=True)

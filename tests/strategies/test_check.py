@@ -154,8 +154,8 @@ class OrdersByHash(Strategy):
 class PlacesTwice(Strategy):
     def decide(self, view: View) -> Plan:
         plan = first_fit(view)
-        for action in list(plan.actions):
-            plan.place(action[1], action[2])
+        for job, where in plan.placed().items():
+            plan.place(job, where)
         return plan
 
 
