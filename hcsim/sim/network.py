@@ -191,6 +191,8 @@ class Network:
             if each.found != each.rate:
                 each.advance(now)
                 each.rate = each.found
+            elif each not in changed:
+                continue  # nothing of it has changed
             soonest = each.first_due_s() if each.count else inf
             if soonest != each.due_s:
                 each.due_s = soonest

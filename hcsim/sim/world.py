@@ -248,12 +248,20 @@ class Simulation(LaneEnvironment):
         self._last_due_s = t
         phase = self._phase[job]
         if phase == _RUNNING:
-            if self._job_mtbf_s < inf and self._crash_at[job] == t:
+            if self._plain:  # _stop, written out for the common case
+                self._due_s[job] = 0.0
+                self._phase[job] = _IDLE
+                self._where[job] = None
+                self._node[job] = -1
+                self._gangs.discard(job)
+                spent_s = 0.0
+            elif self._job_mtbf_s < inf and self._crash_at[job] == t:
                 self._crash(job, t)
                 return
-            ran_s = t - self._began_s[job]
-            spent_s = 0.0 if self._plain else ran_s - self._worked_s(job, ran_s)
-            self._stop(job)
+            else:
+                ran_s = t - self._began_s[job]
+                spent_s = ran_s - self._worked_s(job, ran_s)
+                self._stop(job)
             self._unfinished -= 1
             self.rows.append((t, _FINISHED, job, -1, spent_s, 0.0))
         elif phase == _STARTING:
