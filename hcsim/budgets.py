@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from hcsim.capacity import Capacity
 from hcsim.fleet import Budget, Fleet
 
@@ -24,36 +26,55 @@ class Budgets:
             for budget in fleet.budgets
         ]
         self._up = [0] * len(fleet.pools)
+        self._usd_per_s: list[float] | None = None  # of each budget, while nothing changes it
         self._now = 0.0
+        self._quiet_s = -inf  # until when no budget will be spent, and no period be over
+        self._ends: list[float] = []
         self.spent_usd = [0.0] * len(fleet.budgets)
 
     def nodes(self, t: float, pool: int, change: int) -> None:
         """A rented node of a pool came up (1) or went (-1)."""
-        self.accrue(t)
+        self.changes(t)
         self._up[pool] += change
 
-    def accrue(self, t: float) -> None:
-        """Let time pass; call before anything that changes what an hour costs."""
+    def changes(self, t: float) -> None:
+        """What an hour costs changes now."""
+        self.accrue(t)
+        self._usd_per_s, self._quiet_s = None, -inf
+
+    def accrue(self, t: float) -> list[float]:
+        """Let time pass; what a second costs now, of each budget."""
+        rates = self._usd_per_s
+        if rates is None:
+            rates = self._usd_per_s = [
+                sum(self._up[p] * self._size[p] * self._price_usd[p] for p in scope) / HOUR_S for scope in self._scope
+            ]
         for i, budget in enumerate(self.budgets):
-            usd_per_s = sum(self._up[p] * self._size[p] * self._price_usd[p] for p in self._scope[i]) / HOUR_S
             begin_s = t // budget.period_s * budget.period_s
             if begin_s > self._now:
                 self.spent_usd[i] = 0.0
-            self.spent_usd[i] += usd_per_s * (t - max(begin_s, self._now))
+            self.spent_usd[i] += rates[i] * (t - max(begin_s, self._now))
         self._now = t
+        return rates
 
     def check(self, t: float) -> list[float]:
         """Bar the pools whose budget is spent, open the others; when the periods end that bar any."""
-        self.accrue(t)
+        if t < self._quiet_s:
+            return self._ends
+        rates = self.accrue(t)
         barred = [False] * len(self._capacity.barred)
-        ends = []
+        self._ends, self._quiet_s = [], inf
         for i, budget in enumerate(self.budgets):
+            end_s = (t // budget.period_s + 1) * budget.period_s
+            self._quiet_s = min(self._quiet_s, end_s)
             if self.spent_usd[i] >= budget.usd:
-                ends.append((t // budget.period_s + 1) * budget.period_s)
+                self._ends.append(end_s)
                 for p in self._scope[i]:
                     barred[p] = True
+            elif rates[i]:
+                self._quiet_s = min(self._quiet_s, t + (budget.usd - self.spent_usd[i]) / rates[i])
         for p, (before, after) in enumerate(zip(self._capacity.barred, barred, strict=True)):
             self._capacity.barred[p] = after
             if before and not after:
                 self._capacity.reopen(p)
-        return ends
+        return self._ends

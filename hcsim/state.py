@@ -203,10 +203,10 @@ class State:
         """What waits to be handed over on a node that is gone waits in vain."""
         books = self.books
         self._waiters.pop(node, None)
-        for job, allocation in list(books.claims.items()):
-            # what runs is reported LOST by the executor; what waits to be handed over, or to move, only we know
-            waits = (job in self._waits or job in self._moving) and job not in self._killed
-            if waits and any(part[0] == node for part in allocation):
+        # what runs is reported LOST by the executor; what waits to be handed over, or to move, only we know
+        for job in sorted({*self._waits, *self._moving} - self._killed):
+            allocation = books.claims[job]
+            if any(part[0] == node for part in allocation):
                 self._killed.add(job)
                 self.orders.append((Do.KILL, job, allocation, float(node)))
 
@@ -257,7 +257,7 @@ class State:
 
     def _price_changed(self, t: float, pool: int, _: int, value: float, detail: float) -> None:
         if self.books.budgets is not None:
-            self.books.budgets.accrue(t)
+            self.books.budgets.changes(t)
         self.books.price_usd[pool] = value
 
     def _stock_changed(self, t: float, pool: int, _: int, value: float, detail: float) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from math import inf
 from typing import TYPE_CHECKING
 
 from hcsim.constraints import dataset_homes
@@ -21,12 +21,11 @@ def _nothing() -> None:
 class _Copy:
     """A dataset at a site that is not its home."""
 
-    __slots__ = ("job", "size_bytes", "used_s", "users")
+    __slots__ = ("job", "size_bytes", "users")
 
-    def __init__(self, job: int, size_bytes: float, used_s: float) -> None:
+    def __init__(self, job: int, size_bytes: float) -> None:
         self.job = job  # who had it brought
         self.size_bytes = size_bytes
-        self.used_s = used_s  # when it was last used
         self.users = 0  # jobs that run on it
 
 
@@ -53,7 +52,14 @@ class Data:
         self._world, self._jobs, self._fleet = world, world.jobs, world.fleet
         self.network = Network(world, world.fleet, shared_links)
         self._homes = [dataset_homes(name, world.fleet) for name in world.jobs.dataset_sites]
-        self._copies: list[dict[int, _Copy]] = [{} for _ in world.fleet.sites]  # site -> dataset -> copy
+        jobs = world.jobs
+        self._dataset, self._dataset_site = jobs.dataset.data, jobs.dataset_site.data
+        self._dataset_bytes, self._checkpoint_bytes = jobs.dataset_bytes.data, jobs.checkpoint_bytes.data
+        sites = len(world.fleet.sites)
+        self._copies: list[dict[int, _Copy]] = [{} for _ in range(sites)]  # site -> dataset -> copy
+        #: The copies that nobody runs on, the least recently used first.
+        self._unused: list[OrderedDict[int, _Copy]] = [OrderedDict() for _ in range(sites)]
+        self._held_bytes = [0.0] * sites  # what all of them take
         self._coming: dict[tuple[int, int], tuple[Transfer, list[_Fetch]]] = {}  # (dataset, site) -> who waits for it
         self._fetches: dict[int, _Fetch] = {}  # job -> what it waits for
         self._uses: dict[int, tuple[int, _Copy]] = {}  # job -> (site, copy) that it runs on, or will
@@ -61,12 +67,12 @@ class Data:
 
     def dataset(self, job: int) -> int:
         """The number of a job's dataset: that of its column, or one of its own."""
-        code = int(self._jobs.dataset[job])
+        code = self._dataset[job]
         return code if code >= 0 else -1 - job
 
     def homes(self, job: int) -> tuple[int, ...]:
         """The sites that hold a job's dataset from the beginning; none when it has none."""
-        code = int(self._jobs.dataset_site[job])
+        code = self._dataset_site[job]
         return self._homes[code] if code >= 0 else ()
 
     def holds(self, job: int, site: int) -> bool:
@@ -86,13 +92,15 @@ class Data:
         Returns:
             Whether there is anything to carry; ``ready`` is called when the last of it has come.
         """
+        size_bytes = self._checkpoint_bytes[job] if saved >= 0 and saved != site else 0.0
+        if self._dataset_site[job] < 0 and not size_bytes:
+            return False
         fetch = _Fetch(job, ready)
-        size_bytes = float(self._jobs.checkpoint_bytes[job])
         if self.holds(job, site):
             self._use(job, site)
         else:
             self._bring(job, site, fetch)
-        if saved >= 0 and saved != site and size_bytes > 0:
+        if size_bytes > 0:
             self._carry(job, saved, site, size_bytes, fetch)
         if not fetch.left:
             return False
@@ -150,13 +158,14 @@ class Data:
             self._coming[key][1].append(fetch)
             return
         source = self._fleet.nearest_home(self.homes(job), site, self._world.links_cut)
-        size_bytes = float(self._jobs.dataset_bytes[job])
+        size_bytes = self._dataset_bytes[job]
         self._told(Kind.TRANSFERRING, job, source, size_bytes, site)
 
         def done() -> None:
             self._told(Kind.TRANSFERRED, job, source, size_bytes, site)
             _, waiting = self._coming.pop(key)
-            self._copies[site][key[0]] = _Copy(job, size_bytes, self._world.now)
+            self._copies[site][key[0]] = self._unused[site][key[0]] = _Copy(job, size_bytes)
+            self._held_bytes[site] += size_bytes
             self._world.tell(Kind.STAGED, job, site, size_bytes)
             for each in waiting:
                 if each.job >= 0:
@@ -178,31 +187,29 @@ class Data:
     # -- caches ------------------------------------------------------------------------------------------------------
 
     def _make_room(self, site: int) -> None:
-        room = self._fleet.sites[site].cache_bytes
-        if room == inf:
-            return
-        copies = self._copies[site]
-        held = sum(copy.size_bytes for copy in copies.values())
-        for number, copy in sorted(copies.items(), key=lambda item: (item[1].used_s, item[0])):
-            if held <= room:
-                return
-            if not copy.users:
-                held -= copy.size_bytes
-                del copies[number]
-                self._world.tell(Kind.EVICTED, copy.job, site, copy.size_bytes)
+        """The least recently used copies that nobody runs on go, until the rest has room."""
+        room, unused = self._fleet.sites[site].cache_bytes, self._unused[site]
+        while unused and self._held_bytes[site] > room:
+            number, copy = unused.popitem(last=False)
+            del self._copies[site][number]
+            self._held_bytes[site] = self._held_bytes[site] - copy.size_bytes if self._copies[site] else 0.0
+            self._world.tell(Kind.EVICTED, copy.job, site, copy.size_bytes)
 
     def _use(self, job: int, site: int) -> None:
         """A job will run on a copy at a site: the copy stays there until it has."""
-        copy = self._copies[site].get(self.dataset(job))
+        number = self.dataset(job)
+        copy = self._copies[site].get(number)
         if copy is not None:
             copy.users += 1
-            copy.used_s = self._world.now
+            self._unused[site].pop(number, None)
             self._uses[job] = (site, copy)
 
     def leave(self, job: int) -> None:
         """A job no longer runs, or will run, on its dataset."""
-        site, copy = self._uses.pop(job, (-1, None))
-        if copy is not None:
-            copy.users -= 1
-            copy.used_s = self._world.now
+        if job not in self._uses:
+            return
+        site, copy = self._uses.pop(job)
+        copy.users -= 1
+        if not copy.users:
+            self._unused[site][self.dataset(job)] = copy
             self._make_room(site)

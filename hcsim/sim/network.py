@@ -8,7 +8,7 @@ its transfers has had since the class began; a transfer is over when that has gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 
@@ -35,12 +35,12 @@ class Transfer:
 
 
 class _Way:
-    """A link, or the way out of a site or into it."""
+    """The way out of a site or into it, which all its links share."""
 
-    __slots__ = ("capacity", "classes", "count", "cut", "left", "number", "users")
+    __slots__ = ("capacity", "classes", "count", "left", "number", "users")
 
     def __init__(self, number: int, capacity: float) -> None:
-        self.number, self.capacity, self.cut = number, capacity, False
+        self.number, self.capacity = number, capacity
         self.classes: list[_Class] = []
         self.count = 0  # transfers on it
         self.left, self.users = 0.0, 0  # while it is shared: what is left of it, for how many
@@ -49,10 +49,15 @@ class _Way:
 class _Class:
     """The transfers between two sites; one that was there from the beginning had ``had`` bytes by ``at_s``."""
 
-    __slots__ = ("at_s", "count", "due_s", "found", "had", "number", "rate", "waiting", "ways")
+    __slots__ = (
+        *("at_s", "count", "cut", "due_s", "found", "had"),
+        *("link_bytes_per_s", "near", "number", "rate", "waiting", "ways"),
+    )
 
-    def __init__(self, number: int, ways: tuple[_Way, ...]) -> None:
-        self.number, self.ways = number, ways
+    def __init__(self, number: int, link_bytes_per_s: float, ways: tuple[_Way, ...]) -> None:
+        self.number, self.link_bytes_per_s, self.ways = number, link_bytes_per_s, ways
+        self.cut = False
+        self.near: list[_Class] = [self]  # those that share a way with it, directly or through others
         self.rate = self.had = self.at_s = 0.0
         self.due_s = inf  # when the first of them is over
         self.count = 0
@@ -87,10 +92,9 @@ class Network:
             for s, most in enumerate(capacity):
                 if sum(k.bytes_per_s for k, pair in zip(fleet.links, ends, strict=True) if pair[end] == s) <= most:
                     capacity[s] = inf
-        capacities = [*out_of, *into, *(link.bytes_per_s for link in fleet.links)]
-        self._ways = [_Way(i, capacity) for i, capacity in enumerate(capacities)]
-        self._first_link = 2 * len(fleet.sites)
-        self._way_of = {pair: self._ways[self._first_link + i] for i, pair in enumerate(ends)}
+        self._ways = [_Way(i, capacity) for i, capacity in enumerate((*out_of, *into))]
+        self._pairs = ends
+        self._cut: set[tuple[int, int]] = set()
         self._classes: dict[tuple[int, int], _Class] = {}
         self._due: list[tuple[float, int, _Class]] = []  # heap; an entry holds while it is the class's due_s
         self._number = 0
@@ -109,7 +113,7 @@ class Network:
         if found is None:
             found = self._classes[pair] = self._new_class(source, target)
         transfer = Transfer(pair, size_bytes, 0.0, done)
-        if now + size_bytes / link.bytes_per_s + link.latency_s <= now and not self._way_of[pair].cut:
+        if now + size_bytes / link.bytes_per_s + link.latency_s <= now and pair not in self._cut:
             transfer.over = True
             return transfer
         found.advance(now)
@@ -118,7 +122,7 @@ class Network:
         self._number += 1
         heappush(found.waiting, (found.had + size_bytes, self._number, transfer))
         self._count(found, 1)
-        self._share((found,))
+        self._share(found)
         return transfer
 
     def stop(self, transfer: Transfer) -> float:
@@ -131,14 +135,16 @@ class Network:
         mine.advance(self._world.now)
         carried = min(mine.had - transfer.begun_at, transfer.size_bytes)
         self._count(mine, -1)
-        self._share((mine,))
+        self._share(mine)
         return carried
 
     def cut(self, link: int, *, down: bool) -> None:
         """A link carries nothing until it is up again; what is under way waits."""
-        way = self._ways[self._first_link + link]
-        way.cut = down
-        self._share(way.classes)
+        pair = self._pairs[link]
+        (self._cut.add if down else self._cut.discard)(pair)
+        if pair in self._classes:
+            self._classes[pair].cut = down
+            self._share(self._classes[pair])
 
     def rate(self, source: int, target: int) -> float:
         """Bytes per second that each transfer between two sites has now; 0 when there is none."""
@@ -147,10 +153,20 @@ class Network:
 
     def _new_class(self, source: int, target: int) -> _Class:
         ends = (self._ways[source], self._ways[len(self._fleet.sites) + target])
-        ways = (*(way for way in ends if way.capacity < inf), self._way_of[source, target])
-        new = _Class(len(self._classes), ways)
+        ways = tuple(way for way in ends if way.capacity < inf)
+        link = self._fleet.links_by_sites[source, target]
+        new = _Class(len(self._classes), link.bytes_per_s, ways)
+        new.cut = (source, target) in self._cut
         for way in ways:
             way.classes.append(new)
+        near, seen = [new], {new}
+        for each in near:  # grows on the way
+            for other in (other for way in each.ways for other in way.classes):
+                if other not in seen:
+                    seen.add(other)
+                    near.append(other)
+        for each in near:
+            each.near = near
         return new
 
     def _count(self, mine: _Class, change: int) -> None:
@@ -161,19 +177,22 @@ class Network:
             mine.had = mine.rate = 0.0
             mine.waiting.clear()
 
-    def _share(self, changed: Iterable[_Class]) -> None:
+    def _share(self, *changed: _Class) -> None:
         """Share capacities anew among the classes that those which changed can touch; be called when one is over."""
-        classes = _touched(changed) if self._shared else list(changed)
+        classes = list(changed)
         if self._shared:
+            classes = changed[0].near if len(changed) == 1 else list(dict.fromkeys(c for k in changed for c in k.near))
             _fill(classes)
         else:
             for each in classes:
-                each.found = min((0.0 if way.cut else way.capacity for way in each.ways), default=inf)
+                each.found = min((0.0 if each.cut else each.link_bytes_per_s, *(way.capacity for way in each.ways)))
         now, due = self._world.now, self._due
         for each in classes:
             if each.found != each.rate:
                 each.advance(now)
                 each.rate = each.found
+            elif each not in changed:
+                continue  # nothing of it has changed
             soonest = each.first_due_s() if each.count else inf
             if soonest != each.due_s:
                 each.due_s = soonest
@@ -218,7 +237,7 @@ class Network:
             each.due_s = inf
             self._count(each, 0)
             changed.append(each)
-        self._share(changed)
+        self._share(*changed)
         for _, transfer in sorted(over, key=lambda entry: entry[0]):
             self._end(transfer)
 
@@ -231,51 +250,48 @@ class Network:
             transfer.done()
 
 
-def _touched(changed: Iterable[_Class]) -> list[_Class]:
-    """Those classes, and all with transfers that have ways in common with them, directly or through others."""
-    found = list(changed)
-    for each in found:
-        each.found = -1.0
-    seen: set[int] = set()
-    for each in found:  # grows on the way
-        for way in each.ways:
-            if way.number not in seen and (way.count or way.cut):
-                seen.add(way.number)
-                for other in way.classes:
-                    if other.count and other.found != -1.0:
-                        other.found = -1.0
-                        found.append(other)
-    return found
-
-
 def _fill(classes: list[_Class]) -> None:
-    """Progressive filling: raise all rates together; the classes on the way that is full first keep theirs.
+    """Progressive filling: raise all rates together; the classes on the link or way that is full first keep theirs.
 
     What a way has for each only grows while others are given less than that, so an entry of the heap that is out of
-    date is too low, never too high.
+    date is too low, never too high. A link has one class, so links stand in a row that is sorted once.
     """
-    ways = {way.number: way for each in classes for way in each.ways if way.count}
-    for way in ways.values():
-        way.left, way.users = 0.0 if way.cut else way.capacity, way.count
-    heap = [(way.left / way.users, number) for number, way in ways.items()]
-    heapify(heap)
+    order, ways = [], []
     for each in classes:
-        if not each.count:
-            each.found = 0.0
-    while heap:
-        share, number = heap[0]
-        way = ways[number]
-        if not way.users:
-            heappop(heap)
-            continue
-        now = way.left / way.users
-        if now > share:
-            heapreplace(heap, (now, number))
-            continue
-        heappop(heap)
-        for each in way.classes:
-            if each.found == -1.0 and each.count:
-                each.found = share
-                for other in each.ways:
-                    other.left = max(other.left - share * each.count, 0.0)
-                    other.users -= each.count
+        each.found = -1.0 if each.count else 0.0
+        if each.count:
+            order.append((0.0 if each.cut else each.link_bytes_per_s / each.count, each.number, each))
+            for way in each.ways:
+                if not way.users:
+                    way.left, way.users = way.capacity, way.count
+                    ways.append((way.capacity / way.count, way.number, way))
+    order.sort()
+    heapify(ways)
+    for alone, _, mine in order:
+        while mine.found < 0.0:
+            share = inf
+            while ways:
+                share, number, way = ways[0]
+                if not way.users:
+                    heappop(ways)
+                    share = inf
+                    continue
+                now = way.left / way.users
+                if now <= share:
+                    break
+                heapreplace(ways, (now, number, way))
+            if alone <= share:
+                _give(mine, alone)
+                break
+            for each in way.classes:
+                if each.found < 0.0:
+                    _give(each, share)
+
+
+def _give(mine: _Class, rate: float) -> None:
+    """A class has its rate; the rest of its ways is for the others."""
+    mine.found = rate
+    count = mine.count
+    for way in mine.ways:
+        way.users -= count
+        way.left = max(way.left - rate * count, 0.0) if way.users else 0.0

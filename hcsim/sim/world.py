@@ -8,6 +8,7 @@ from heapq import heappush
 from math import inf, isfinite
 from typing import Any, ClassVar
 
+import numpy as np
 import simpy
 
 from hcsim.actions import Allocation, Do, Order
@@ -71,11 +72,15 @@ class Simulation(LaneEnvironment):
         self._site_of = [fleet.pool_site[p] for p in self._pool_of]
         self._node_speed = [self._speed[p] for p in self._pool_of]
         self._gpus = jobs.gpus.data
+        self._restart_s, self._interval_s = jobs.restart_s.data, jobs.checkpoint_interval_s.data
         self._left = array("d", jobs.duration_s.tobytes())  # reference seconds of work still to do, as of the last save
         self._due_s = array("d", bytes(8 * n))  # when its phase ends; 0 when nothing is due
         self._began_s = array("d", bytes(8 * n))
         self._phase = bytearray(n)
         self._where: list[Allocation | None] = [None] * n
+        self._first_node = np.full(n, -1, np.int32)  # the same, as the first node of it ...
+        self._node = self._first_node.data
+        self._gangs: set[int] = set()  # ... and who has others
         self._ran_s: dict[int, float] = {}  # draining job -> how long it ran, which is safe when the drain ends
         self._saved_at: dict[int, int] = {}  # job -> site of its last checkpoint (-1: none yet), once it has run
         if cold_starts:
@@ -112,8 +117,11 @@ class Simulation(LaneEnvironment):
         """Carry out an order; the events that it caused at once."""
         do, subject, allocation, value = order
         if do == 1:  # Do.START
-            self._where[subject] = allocation
             node, mask, _ = allocation[0]
+            self._where[subject] = allocation
+            self._node[subject] = node
+            if len(allocation) > 1:
+                self._gangs.add(subject)
             plain = self._plain and len(allocation) == 1 and POPCOUNT[mask] == self._gpus[subject]
             if plain and subject not in self._saved_at:
                 self._phase[subject] = _RUNNING  # _begin and _rate, written out for the common case
@@ -202,7 +210,7 @@ class Simulation(LaneEnvironment):
     def _restart(self, job: int) -> None:
         """All that it needs is there; one that has run before takes its time to come up again."""
         self._last_due_s = self._now
-        restart_s = float(self.jobs.restart_s[job]) if job in self._saved_at else 0.0
+        restart_s = self._restart_s[job] if job in self._saved_at else 0.0
         if self._now + restart_s <= self._now:
             self._begin(job)
         else:
@@ -235,13 +243,13 @@ class Simulation(LaneEnvironment):
         """How long a run of so much work lasts: writing each periodic checkpoint stops it."""
         if self._stalls is None or not self._stalls[job]:
             return work_s
-        return work_s + work_s // float(self.jobs.checkpoint_interval_s[job]) * self._stalls[job]
+        return work_s + work_s // self._interval_s[job] * self._stalls[job]
 
     def _worked_s(self, job: int, ran_s: float) -> float:
         """How much of a run so far was work."""
         if self._stalls is None or not self._stalls[job]:
             return ran_s
-        interval_s, stall_s = float(self.jobs.checkpoint_interval_s[job]), self._stalls[job]
+        interval_s, stall_s = self._interval_s[job], self._stalls[job]
         whole = ran_s // (interval_s + stall_s)
         return whole * interval_s + min(ran_s - whole * (interval_s + stall_s), interval_s)
 
@@ -252,12 +260,20 @@ class Simulation(LaneEnvironment):
         self._last_due_s = t
         phase = self._phase[job]
         if phase == _RUNNING:
-            if self._job_mtbf_s < inf and self._crash_at[job] == t:
+            if self._plain:  # _stop, written out for the common case
+                self._due_s[job] = 0.0
+                self._phase[job] = _IDLE
+                self._where[job] = None
+                self._node[job] = -1
+                self._gangs.discard(job)
+                spent_s = 0.0
+            elif self._job_mtbf_s < inf and self._crash_at[job] == t:
                 self._crash(job, t)
                 return
-            ran_s = t - self._began_s[job]
-            spent_s = 0.0 if self._plain else ran_s - self._worked_s(job, ran_s)
-            self._stop(job)
+            else:
+                ran_s = t - self._began_s[job]
+                spent_s = ran_s - self._worked_s(job, ran_s)
+                self._stop(job)
             self._unfinished -= 1
             self.rows.append((t, _FINISHED, job, -1, spent_s, 0.0))
         elif phase == _STARTING:
@@ -296,6 +312,8 @@ class Simulation(LaneEnvironment):
         self._due_s[job] = 0.0
         self._phase[job] = _IDLE
         self._where[job] = None
+        self._node[job] = -1
+        self._gangs.discard(job)
         if phase == _FETCHING:
             self.data.give_up(job)
         if not self.data.none:
@@ -315,7 +333,7 @@ class Simulation(LaneEnvironment):
 
     def _fall_back(self, job: int, ran_s: float) -> float:
         """Of a run of so long keep what its last periodic checkpoint holds; the seconds that are lost."""
-        interval_s = float(self.jobs.checkpoint_interval_s[job])
+        interval_s = self._interval_s[job]
         stall_s = 0.0 if self._stalls is None else self._stalls[job]
         kept_s = ran_s // (interval_s + stall_s) * interval_s if isfinite(interval_s) else 0.0
         if kept_s > 0.0:
@@ -331,10 +349,10 @@ class Simulation(LaneEnvironment):
 
     def lose_on(self, node: int, warned_s: float) -> None:
         """A node is gone: each job on it is lost, or shrinks when it is elastic and enough of it is left."""
-        known = {job for _, job in self.due} | set(self.ready) | self.data.fetching()
-        for job in sorted(known):
-            if any(part[0] == node for part in self._where[job] or ()):
-                self._lose(job, node, warned_s)
+        found = set(np.flatnonzero(self._first_node == node).tolist())
+        found |= {job for job in self._gangs if any(part[0] == node for part in self._where[job] or ())}
+        for job in sorted(found):
+            self._lose(job, node, warned_s)
 
     def _lose(self, job: int, node: int, warned_s: float) -> None:
         allocation, phase, lost_s = self._where[job], self._phase[job], 0.0
@@ -358,8 +376,11 @@ class Simulation(LaneEnvironment):
         self.tell(Kind.SHRUNK, job, node, lost_s)
         if phase != _FETCHING:  # what is on its way to the site goes on
             self._stop(job)
-            self._come_up(job, float(self.jobs.restart_s[job]) if job in self._saved_at else 0.0)
+            self._come_up(job, self._restart_s[job] if job in self._saved_at else 0.0)
         self._where[job] = left
+        self._node[job] = left[0][0]
+        if len(left) > 1:
+            self._gangs.add(job)
 
     def _kill(self, job: int, allocation: Allocation, value: float) -> None:
         """A node went down, or did not come, under a claim that had not been handed over yet."""
