@@ -409,6 +409,10 @@ def held_against(fleet: Fleet, work: Jobs, rows: Any) -> None:
     each = spells(rows, fleet)
     ran_s = np.where(np.isnan(each.started_s), 0.0, each.stopped_s - each.started_s) * each.gpus
     assert (held_h * 3600 >= np.bincount(each.job, ran_s, minlength=len(work)) - 1e-6).all()
+    out = ledger.of("egress")
+    gb_bytes = np.array([fleet.tariff_of[pair].gb_bytes for pair in fleet.links_by_sites])
+    carried = rows["value"][rows["kind"] == Kind.TRANSFERRED].sum()
+    assert (ledger.quantity[out] * gb_bytes[ledger.link[out]]).sum() == pytest.approx(carried)
     frame = ledger.frame(fleet, work)
     assert frame["usd"].sum() == pytest.approx(ledger.total_usd)
     assert set(frame["tenant"]) <= {"default", ""}
