@@ -58,7 +58,7 @@ def work(**changes: Any) -> Jobs:
         "residencies": ("us",),
         "dataset_site": np.zeros(n),
         "dataset_bytes": np.full(n, 5e9),
-        "dataset": np.arange(n) % 4,
+        "dataset": np.arange(n) % 6,
         "dataset_sites": ("home",),
         "checkpoint_bytes": np.full(n, 2e9),
         "checkpoint_interval_s": np.full(n, 70.0),
