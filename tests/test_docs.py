@@ -86,3 +86,18 @@ def test_a_users_process_runs_beside_the_engine() -> None:
     owned = rows[(rows["kind"] == Kind.PLACED) & (rows["node"] < 4)]
     assert not ((owned["time_s"] >= 7200.0) & (owned["time_s"] < 10800.0)).any()
     assert (rows["kind"] == Kind.FINISHED).sum() == len(jobs)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_on_the_pages_exist(page: Path) -> None:
+    from hcsim.cli import COMMANDS
+
+    named = re.findall(r"(?:^ {4}|`)hcsim ([a-z]+)", page.read_text(), flags=re.MULTILINE)
+    assert set(named) <= set(COMMANDS)
+
+
+def test_the_pages_name_every_command() -> None:
+    from hcsim.cli import COMMANDS
+
+    text = "\n".join(page.read_text() for page in PAGES)
+    assert [name for name in COMMANDS if not re.search(f"(hcsim|make) {name}", text)] == []

@@ -96,6 +96,8 @@ def rich_worlds(draw: Any) -> Rich:
         budgets=(Budget(draw(st.sampled_from((0.5, 2.0))), 1000.0),) if draw(st.booleans()) else (),
     )  # fmt: skip
     stall_s = np.where(np.isfinite(world.jobs.checkpoint_interval_s), draw(st.sampled_from((0.0, 7.0))), 0.0)
-    shared = np.where(world.jobs.dataset_site >= 0, world.jobs.dataset_site if draw(st.booleans()) else -1, -1)
+    asked = world.jobs  # jobs share a dataset only where it is the same in all
+    same = (asked.dataset_site * 4 + asked.residency + 1) * 2 + (asked.dataset_bytes > 0)
+    shared = np.where((asked.dataset_site >= 0) & draw(st.booleans()), same, -1)
     jobs = dataclasses.replace(world.jobs, checkpoint_stall_s=stall_s, dataset=shared.astype(np.int32))
     return Rich(world.replace(fleet=fleet, jobs=jobs, events=()), draw(st.sampled_from((inf, inf, 500.0))))

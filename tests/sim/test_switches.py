@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,3 +133,10 @@ def test_all_switches_together_leave_a_plain_world() -> None:
 def test_an_unknown_switch_is_named() -> None:
     with pytest.raises(InputError, match="without: no switch 'egres'; did you mean 'egress'"):
         without(fleet(), work(), ["egres"])
+
+
+def test_every_switch_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "world.md").read_text()
+    table = [line.rsplit("|", 2)[1] for line in page.splitlines() if line.startswith("|")]
+    named = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
+    assert named == set(EVERY)
