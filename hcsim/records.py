@@ -58,6 +58,9 @@ def of_trace(
         if not chosen.any():
             known = nearest(str(value), sorted({str(each) for each in frame[name]}))
             raise InputError(f"{table.source}: no row with {name} = {value!r}; {known}")
+    for name in (column, per):
+        numeric = not name or getattr(frame[name].dtype, "kind", "") in "biuf"
+        require(numeric, f"{table.source}: column '{name}' holds something else than numbers")
     values = frame[column].to_numpy(np.float64)[chosen]
     if per:
         values = values / frame[per].to_numpy(np.float64)[chosen]

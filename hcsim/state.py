@@ -493,6 +493,8 @@ class State:
             return Rule.STATUS
         if not books.fleet.pools[books.capacity.pool_of[node]].elastic or not self._is_idle(node):
             return Rule.STATUS
+        if any(part[0] == node for where in books.claims.values() for part in where):
+            return Rule.STATUS  # the plan has a job leave it later on
         rows.append((books.now, Kind.RELEASING, node, -1, 0.0, 0.0))
         self._halt(node)
         return 0

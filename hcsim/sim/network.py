@@ -70,15 +70,6 @@ class _Class:
             self.had += self.rate * (now - self.at_s)
         self.at_s = now
 
-    def first_due_s(self) -> float:
-        """When the first transfer is over; those that were given up are dropped on the way."""
-        waiting = self.waiting
-        while waiting and not waiting[0][2].moving:
-            heappop(waiting)
-        if not waiting or self.rate <= 0.0:
-            return inf
-        return self.at_s + max(waiting[0][0] - self.had, 0.0) / self.rate
-
 
 class Network:
     """The links of a fleet and what is carried over them; ``shared`` False: each transfer as if it were alone."""
@@ -188,12 +179,18 @@ class Network:
                 each.found = min((0.0 if each.cut else each.link_bytes_per_s, *(way.capacity for way in each.ways)))
         now, due = self._world.now, self._due
         for each in classes:
-            if each.found != each.rate:
+            rate = each.found
+            if rate != each.rate:
                 each.advance(now)
-                each.rate = each.found
+                each.rate = rate
             elif each not in changed:
                 continue  # nothing of it has changed
-            soonest = each.first_due_s() if each.count else inf
+            waiting, soonest = each.waiting, inf
+            while waiting and not waiting[0][2].moving:
+                heappop(waiting)  # given up
+            if waiting and rate > 0.0:
+                left = waiting[0][0] - each.had
+                soonest = now + (left / rate if left > 0.0 else 0.0)
             if soonest != each.due_s:
                 each.due_s = soonest
                 if soonest < inf:
@@ -292,6 +289,8 @@ def _give(mine: _Class, rate: float) -> None:
     """A class has its rate; the rest of its ways is for the others."""
     mine.found = rate
     count = mine.count
+    taken = rate * count
     for way in mine.ways:
         way.users -= count
-        way.left = max(way.left - rate * count, 0.0) if way.users else 0.0
+        left = way.left - taken
+        way.left = left if left > 0.0 else 0.0

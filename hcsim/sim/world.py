@@ -306,8 +306,8 @@ class Simulation(LaneEnvironment):
         self._stop(job)
         self.tell(Kind.PREEMPTED, job, value=lost_s)
 
-    def _stop(self, job: int) -> None:
-        """It runs nowhere, and nothing of it is due."""
+    def _stop(self, job: int, *, leaves: bool = True) -> None:
+        """It runs nowhere, and nothing of it is due; unless it ``leaves`` its dataset stays for it."""
         phase = self._phase[job]
         self._due_s[job] = 0.0
         self._phase[job] = _IDLE
@@ -316,7 +316,7 @@ class Simulation(LaneEnvironment):
         self._gangs.discard(job)
         if phase == _FETCHING:
             self.data.give_up(job)
-        if not self.data.none:
+        if leaves and not self.data.none:
             self.data.leave(job)
         if self._job_mtbf_s < inf and phase in (_RUNNING, _DRAINING):
             number, left_s = self._crashes[job]
@@ -375,7 +375,7 @@ class Simulation(LaneEnvironment):
             return
         self.tell(Kind.SHRUNK, job, node, lost_s)
         if phase != _FETCHING:  # what is on its way to the site goes on
-            self._stop(job)
+            self._stop(job, leaves=False)
             self._come_up(job, self._restart_s[job] if job in self._saved_at else 0.0)
         self._where[job] = left
         self._node[job] = left[0][0]

@@ -278,3 +278,13 @@ def test_it_shrinks_while_its_data_is_on_the_way() -> None:
         (100.0, "STARTED", 0),
     ]
     assert story(log, "FINISHED")[0][0] == pytest.approx(100.0 + 1000.0 / 0.75**0.9)
+
+
+def test_its_dataset_stays_where_it_goes_on() -> None:
+    """Also where there is no room for it in the cache, but while the job runs."""
+    away = Site("away", (NodePool("own", "A100", 2, 4),), cache_bytes=0.0)
+    fleet = Fleet((Site("home", ()), away), (Link("home", "away", 1e9, 0.0),))
+    work = gang(4, dataset_bytes=[1e9], dataset_site=[0], dataset_sites=("home",))
+    log = play(script(fit=True), fleet, work, failing((50.0, 3)))
+    finish_s = story(log, "FINISHED")[0][0]
+    assert story(log, "EVICTED") == [(finish_s, "EVICTED", 0)]

@@ -319,3 +319,13 @@ def test_a_series_integrates_to_the_area_below_it() -> None:
         grid = np.arange(0.0, 200.0, 0.25)
         area = np.cumsum([series.at(t) for t in grid]) * 0.25
         assert series.integral(grid[1:]) == pytest.approx(area[:-1])
+
+
+def test_a_node_is_not_given_back_while_the_plan_has_yet_to_move_its_job() -> None:
+    """Asked for in one plan, the release first: the job is still there."""
+    sites = (*cloud(1).sites, Site("home", (NodePool("own", "A100", 4, 1),)))
+    fleet = Fleet(sites, (Link("cloud", "home"), Link("home", "cloud")))
+    acts = ((0.0, "place", 0, 0), (10.0, "release", 0), (10.0, "migrate", 0, 1))
+    log = play(script(*acts), fleet, jobs((0.0, 100.0, 4), checkpoint_s=[5.0]))
+    assert refusals(log) == [(10.0, Verb.RELEASE, 0, Rule.STATUS)]
+    assert story(log, "FINISHED") == [(105.0, "FINISHED", 0)]
