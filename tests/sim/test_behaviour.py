@@ -458,7 +458,7 @@ class FirstFitOnChange(Strategy):
         ((0.0, "hold", 0, float("nan")), "hold with until_s = nan, expected a finite number"),
         ((0.0, "place", 0, 0, float("nan")), "place with lease_s = nan, expected a finite number >= 0"),
         ((0.0, "place", 0, 0, -5.0), "place with lease_s = -5.0, expected a finite number >= 0"),
-        ((0.0, "provision", 1, 1.5), "provision 1.5 nodes, expected a whole number"),
+        ((0.0, "provision", 1, 1.5), "provision nodes 1.5, expected a whole number"),
     ],
 )
 def test_an_action_with_a_number_that_is_none_is_illegal(act: Act, said: str) -> None:
