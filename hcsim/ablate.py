@@ -268,13 +268,19 @@ def heat_map(found: Ablation) -> Figure:
     rows, columns = len(found.switches), len(found.strategies)
     wide = max(0.62 * columns, 1.6)
     longest = max((len(name) for name in (*found.switches, *found.strategies)), default=8)
+    across = min(len(metrics), 3) or 1
+    down = -(-len(metrics) // across)
+    bottom = 0.075 * longest
     figure = Figure(
-        figsize=(0.09 * longest + (wide + 0.35) * len(metrics) + 0.4, 0.34 * rows + 0.075 * longest + 1.1),
+        figsize=(0.09 * longest + (wide + 0.35) * across + 0.4, (0.34 * rows + 0.7) * down + bottom + 0.4),
         layout="constrained",
     )
     if not metrics or not rows:
         return figure
-    for i, (ax, metric) in enumerate(zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True)):
+    panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
+    for empty in panels[len(metrics) :]:
+        empty.remove()
+    for ax, metric in zip(panels, metrics, strict=False):
         mine = {(s.switch, s.strategy): s for s in found.shifts if s.metric is metric}
         shift = np.array([[mine[row, name].shift for name in found.strategies] for row in found.switches])
         # one scale per panel; beyond ±50 colours do not deepen, so that one far-off figure does not pale the others
@@ -290,7 +296,7 @@ def heat_map(found: Ablation) -> Figure:
                 ax.add_patch(Rectangle((-0.5, y - 0.5), columns, 1, fill=False, ec="#D00000", lw=1.8, clip_on=False))
         ax.set_title(f"{metric.title}\n({_shift_unit(metric)})", fontsize=9)
         ax.set_xticks(range(columns), found.strategies, rotation=90, fontsize=8)
-        ax.set_yticks(range(rows), found.switches if i == 0 else [""] * rows, fontsize=8)
+        ax.set_yticks(range(rows), found.switches, fontsize=8)
         ax.tick_params(length=0)
         for side in ax.spines.values():
             side.set_visible(False)

@@ -133,8 +133,8 @@ def test_a_run_in_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
     assert json.loads((folder / "summary.json").read_text()) == result.summary
     assert result.summary["strategy"] == "mine" and result.summary["seed"] == 5
-    kept = pd.read_parquet(folder / "jobs.parquet")  # what jobs asked for stands beside what became of them
-    pd.testing.assert_frame_equal(kept[list(result.table)], result.table)
+    kept = pd.read_parquet(folder / "jobs.parquet")  # and what the jobs asked for
+    pd.testing.assert_frame_equal(kept[result.table.columns], result.table)
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "timeline.parquet"), result.timeline)
     log = Log.read(folder / "log.parquet")
     assert log.sha256 == result.log.sha256 == result.summary["log_sha256"]

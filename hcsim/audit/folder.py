@@ -250,5 +250,7 @@ def _proved(audit: Audit, rows: npt.NDArray[Any]) -> dict[str, str]:
         "quotas, stock, budgets": f"{count[Kind.PROVISIONING]:,} requests for nodes, {len(fleet.limits)} quotas,"
         f" {len(fleet.budgets)} budgets",
         "links": f"{len(over):,} transfers of {sum(t.carried_bytes for t in over) / 1e12:,.2f} TB",
-        "work": f"{sum(life.starts for life in audit.lives.lives):,} runs add up to the work of each finished job",
+        "work": "as long as it took on a wall clock"
+        if audit.lives.live
+        else f"{sum(life.starts for life in audit.lives.lives):,} runs add up to the work of each finished job",
     }
