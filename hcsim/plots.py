@@ -191,7 +191,11 @@ def cost_by_market(ax: Axes, ledger: pd.DataFrame, comparison: Comparison) -> Ax
     left = np.zeros(len(comparison.strategies))
     names = list(comparison.strategies)[::-1]
     for market in markets:
-        part = ledger[ledger["market"] == market].groupby("strategy")["usd"].sum() / len(comparison.seeds) / 1000.0
+        part = (
+            ledger[ledger["market"] == market].groupby("strategy")["usd"].sum()
+            / len(comparison.pairs or comparison.seeds)
+            / 1000.0
+        )
         width = np.array([part.get(name, 0.0) for name in names])
         ax.barh(names, width, left=left, color=MARKET_COLOURS[market], label=market.replace("_", " "), height=0.65)
         left += width

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hcsim import plots
 from hcsim.compare import METRICS, OTHER_JOBS, SAME, SINGLE, Comparison
-from hcsim.experiment import Runs, write_atomically
+from hcsim.experiment import write_atomically
+from hcsim.runs import Runs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,14 +46,12 @@ def write_report(comparison: Comparison, runs: Runs, path: Path) -> None:
 def render(comparison: Comparison, runs: Runs) -> str:
     """The page as a string."""
     first = comparison.seeds[0]
-    mine = runs.runs["strategy"].isin(comparison.strategies) & runs.runs["seed"].isin(comparison.seeds)
-    jobs = runs.jobs[runs.jobs["seed"].isin(comparison.seeds)]
-    ledger = runs.ledger[runs.ledger["seed"].isin(comparison.seeds)]
-    timeline = runs.timeline[runs.timeline["seed"] == first]
+    jobs, ledger = comparison.of_pairs(runs.jobs), comparison.of_pairs(runs.ledger)
+    timeline = comparison.of_pairs(runs.timeline, first=True)
     seeds = f"all {len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else "one seed"
     body = [
         f"<h1>{html.escape(comparison.trace)} on {html.escape(comparison.fleet)}</h1>",
-        _facts(comparison, runs.runs[mine]),
+        _facts(comparison, comparison.of_pairs(runs.runs)),
         "<h2>Comparison</h2>",
         f"<p class=note>Jobs over {seeds}; the others are means over seeds ± 95 % interval, below them the paired"
         f" difference from <b>{html.escape(comparison.baseline)}</b>, seed by seed. Nothing is called better or worse"
