@@ -115,10 +115,10 @@ class Figures:
             self._jobs = {key: figures_of(row["folder"], warm_up, cool_down) for key, row in self._whole.items()}
             mine = [(strategies[0], *pair) for pair in pairs]
             kept = sum(self._jobs[key]["jobs_counted"] for key in mine)
-            cut = [f"the {cut} {where}" for cut, where in ((warm_up, "first"), (cool_down, "last")) if cut]
+            cut = [f"{where} {cut}" for cut, where in ((warm_up, "first"), (cool_down, "last")) if cut]
             self.rule = (
-                f"JCT and queue delay leave out {' and '.join(cut)} to arrive, which leaves {kept:,} jobs;"
-                " other figures are of the whole run"
+                f"JCT and queue delay leave out the jobs that arrived in the {' and the '.join(cut)}, which leaves"
+                f" {kept:,}; other figures are of the whole run"
             )
 
     def knowledge(self, name: str) -> str:

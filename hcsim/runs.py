@@ -255,7 +255,7 @@ class Cut:
         return Cut(seconds=value * {"": 1.0, "s": 1.0, "h": 3600.0, "d": 86400.0}[unit])
 
     def __str__(self) -> str:
-        return f"{100 * self.share:g} % of the jobs" if self.share else f"{self.seconds:g} s"
+        return f"{100 * self.share:g} %" if self.share else f"{self.seconds:g} s"
 
     def __bool__(self) -> bool:
         return bool(self.share or self.seconds)

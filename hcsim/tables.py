@@ -68,7 +68,7 @@ def front(comparison: Comparison) -> list[str]:
     if not comparison.front:
         return []
     of = " and ".join(metric.title for metric in comparison.front_of)
-    return [f"Pareto front of {of}: " + "; ".join(f"{who} {where}" for who, where in comparison.front.items()) + "."]
+    return [f"Pareto front of {of}: " + "; ".join(f"{who} is {where}" for who, where in comparison.front.items()) + "."]
 
 
 def places(comparison: Comparison) -> dict[str, list[str]]:
@@ -107,7 +107,8 @@ def terminal(comparison: Comparison) -> Table:
         for metric in comparison.metrics:
             mean, verdict = comparison.shown(name, metric)
             style = colour.get(verdict.split(" ")[0], "dim")
-            row.append(f"{mean}\n[{style}]{verdict}[/{style}]" if verdict else mean)
+            below = verdict.replace(" (+", "\n(+")
+            row.append(f"{mean}\n[{style}]{below}[/{style}]" if verdict else mean)
         table.add_row(*row)
     return table
 
@@ -166,13 +167,14 @@ _LATEX = str.maketrans(
 
 
 def latex(comparison: Comparison) -> str:
-    """The table in LaTeX: a ``table*`` for ``\\usepackage{booktabs}``, differences below means, rules as caption."""
+    """The table in LaTeX: a ``table*`` for ``\\usepackage{booktabs}``, rules as its caption and notes as comments."""
 
     def line(cells: list[str]) -> str:
         return " & ".join(cells) + r" \\"
 
     head = [("strategy", ""), *((metric.title, metric.unit) for metric in comparison.metrics)]
     lines = [
+        *(f"% note: {' '.join(note.split())}" for note in comparison.notes),
         r"\begin{table*}",
         r"\centering\footnotesize",
         r"\begin{tabular}{l" + "r" * len(comparison.metrics) + "}",
@@ -186,9 +188,7 @@ def latex(comparison: Comparison) -> str:
         below = [_short(verdict).translate(_LATEX) for _, verdict in cells]
         lines.append(line([name.translate(_LATEX), *(mean.translate(_LATEX) for mean, _ in cells)]))
         lines.append(line(["", *(rf"\scriptsize {text}" if text else "" for text in below)]))
-    caption = " ".join(
-        [f"{title(comparison)}.", f"{_SHORT}.", *rules(comparison), *front(comparison), *_stops(comparison)]
-    )
+    caption = " ".join([f"{title(comparison)}.", f"{_SHORT}.", *rules(comparison), *front(comparison)])
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption.translate(_LATEX)}}}", r"\end{table*}"]
     return "\n".join(lines) + "\n"
 
@@ -199,7 +199,3 @@ _SHORT = "n.d.: not distinguishable; n.c.: not comparable, the sets of finished 
 def _short(verdict: str) -> str:
     """A verdict as it fits a narrow column."""
     return verdict.replace("not distinguishable", "n.d.").replace("not comparable: finished sets differ", "n.c.")
-
-
-def _stops(comparison: Comparison) -> list[str]:
-    return [f"Note: {note}." for note in comparison.notes]
