@@ -88,9 +88,9 @@ def power(d: float, n: npt.NDArray[np.int64], alpha: float) -> Floats:
     from scipy.special import stdtrit
     from scipy.stats import nct
 
-    bound = stdtrit(n - 1, 1 - alpha / 2)
-    out: Floats = np.asarray(nct.sf(bound, n - 1, abs(d) * np.sqrt(n)) + nct.cdf(-bound, n - 1, abs(d) * np.sqrt(n)))
-    return out
+    bound, shift = stdtrit(n - 1, 1 - alpha / 2), abs(d) * np.sqrt(n)
+    wrong_side = np.nan_to_num(nct.cdf(-bound, n - 1, shift))  # NaN where it is too small for a float
+    return np.asarray(nct.sf(bound, n - 1, shift) + wrong_side, np.float64)
 
 
 def more_pairs(values: Floats, alpha: float = 1 - LEVEL) -> int | None:

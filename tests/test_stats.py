@@ -97,6 +97,14 @@ def test_the_power_is_that_of_the_test() -> None:
     assert seen == pytest.approx(stats.power(0.9, np.array([12]), 0.05)[0], abs=0.02)
 
 
+def test_power_grows_with_pairs() -> None:
+    """Also where a tail is too small for a float."""
+    n = np.arange(2, stats.MOST_PAIRS + 1)
+    for d in (0.01, 0.1, 0.72, 1.0, 5.0):
+        got = stats.power(d, n, 0.05)
+        assert np.isfinite(got).all() and (np.diff(got) >= -1e-9).all() and got[0] > 0.05 * 0.99 and got[-1] <= 1 + 1e-9
+
+
 def test_no_advice_without_anything_to_go_by() -> None:
     assert stats.more_pairs(np.array([3.0])) is None
     assert stats.more_pairs(np.array([1.0, -1.0])) is None
