@@ -29,6 +29,7 @@ COMMANDS = {
     "traces": "hcsim traces list | describe NAME | validate PATH | convert NAME FILE | fetch NAME",
     "replay": "feed a run's log back in and compare: hcsim replay RUN",
     "explain": "the story of one job: hcsim explain RUN JOB",
+    "export": "a run as a timeline for Perfetto: hcsim export RUN FILE.json",
     "demo": "six strategies, five seeds, a hybrid fleet, one page: hcsim demo [DIR]",
 }
 

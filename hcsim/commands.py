@@ -53,6 +53,12 @@ def main(args: Sequence[str]) -> int:
         parser.add_argument("job", type=int)
         given = parser.parse_args(args[1:])
         return explain(Path(given.run), given.job)
+    if args[0] == "export":
+        parser.description = "Write a run as a timeline that https://ui.perfetto.dev opens: nodes with their GPUs."
+        parser.add_argument("run", metavar="RUN")
+        parser.add_argument("file", metavar="FILE.json", help="or FILE.json.gz")
+        given = parser.parse_args(args[1:])
+        return export(Path(given.run), Path(given.file))
     parser.add_argument("folder", nargs="?", default="runs/demo", metavar="DIR")
     return demo(Path(parser.parse_args(args[1:]).folder))
 
@@ -199,6 +205,32 @@ def explain(run: Path, job: int) -> int:
 
     ready = _experiment(run).prepare()
     print("\n".join(story(Log.read(run / "log.parquet").array(), ready.jobs, ready.fleet, job)))
+    return 0
+
+
+def export(run: Path, file: Path) -> int:
+    """Write a run's log in the Trace Event Format."""
+    import json
+
+    from hcsim.export import write_trace
+    from hcsim.log import Log
+    from hcsim.progress import Busy
+
+    with Busy(f"reading {run}"):
+        ready = _experiment(run).prepare()
+        log = Log.read(run / "log.parquet")
+        try:
+            summary = json.loads((run / "summary.json").read_text())
+        except ValueError as error:
+            raise InputError(f"{run / 'summary.json'}: {error}") from None
+    if ready.jobs.sha256 != summary["jobs_sha256"]:
+        raise InputError(
+            f"{run}: the jobs of {summary['trace']} are not those that were run; has a file changed since?"
+        )
+    about = {key: summary[key] for key in ("strategy", "trace", "fleet", "seed", "knowledge")}
+    with Busy(f"writing {file}"):
+        count = write_trace(log.array(), ready.jobs, ready.fleet, file, about)
+    print(f"{file}: {count:,} events; open it in https://ui.perfetto.dev or chrome://tracing")
     return 0
 
 
