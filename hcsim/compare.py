@@ -160,6 +160,17 @@ class Comparison:
         """The strategies that did not finish the same jobs as the baseline."""
         return tuple(n for n in self.strategies if self.cells[n]["jct_mean_s"].verdict == OTHER_JOBS)
 
+    def metric(self, key: str) -> Metric:
+        """A metric of the comparison by its key.
+
+        Raises:
+            InputError: it is none.
+        """
+        known = {metric.key: metric for metric in (*METRICS, *self.metrics, *self.front_of)}
+        if key not in known:
+            raise InputError(f"the comparison has no metric '{key}'; {nearest(key, sorted(known))}")
+        return known[key]
+
     @property
     def varies(self) -> str:
         """What differs between pairs: seeds, windows, or both (pairs)."""

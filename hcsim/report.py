@@ -12,6 +12,7 @@ from hcsim import plots
 from hcsim.compare import METRICS, OTHER_JOBS, SAME, SINGLE, Comparison
 from hcsim.experiment import write_atomically
 from hcsim.runs import Runs
+from hcsim.tables import rules
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,8 +55,8 @@ def render(comparison: Comparison, runs: Runs) -> str:
         _facts(comparison, comparison.of_pairs(runs.runs)),
         "<h2>Comparison</h2>",
         f"<p class=note>Jobs over {seeds}; the others are means over seeds ± 95 % interval, below them the paired"
-        f" difference from <b>{html.escape(comparison.baseline)}</b>, seed by seed. Nothing is called better or worse"
-        " whose interval contains zero, or that depends on which jobs were finished where these differ.</p>",
+        f" difference from <b>{html.escape(comparison.baseline)}</b>, pair by pair. Nothing is called better or worse"
+        f" that depends on which jobs were finished where these differ. {html.escape(' '.join(rules(comparison)))}</p>",
         _table(comparison),
         *(f"<p class=note>Note: {html.escape(note)}.</p>" for note in comparison.notes),
         "<h2>Cost against completion time</h2>",
