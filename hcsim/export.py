@@ -3,7 +3,8 @@
 Nodes are processes and their GPUs threads. The format is described in Google's "Trace Event Format" (2016): an object
 with ``traceEvents``, of which ``X`` are slices with ``ts`` and ``dur`` in microseconds, ``i`` instants, ``C`` counters
 and ``M`` names. Slices of one thread must not cross, so what overlaps on a GPU (shares, a claim while another job
-drains) is on threads of its own beside it.
+drains) is on threads of its own beside it. Perfetto's importer finds a thread's name by its id alone, and takes 0 for
+the idle thread and the process's id for its main thread: ids of threads are all different, and none of these.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 FLEET = 1  # the process of what belongs to no node; 0 is the idle process to Perfetto
-NODE = 1  # the thread of a node itself; its GPUs follow
-LANES = 1024  # a thread id is LANES × (GPU + 1) + lane
+LANES = 1024  # threads of a GPU; a share is at least a thousandth
 MOST_S = 9e9  # Perfetto counts nanoseconds in 63 bits
 
 
@@ -89,6 +89,15 @@ def trace_events(rows: Rows, jobs: Jobs, fleet: Fleet) -> Iterator[Event]:
     yield from _counters(rows, jobs, fleet)
 
 
+_SLOTS = 17  # a node has at most 16 GPUs; before them stands the node itself
+
+
+def _thread(node: int, gpu: int = -1, lane: int = 0) -> dict[str, int]:
+    """Process and thread of a GPU of a node, or of the node itself."""
+    pid = node + FLEET + 1
+    return {"pid": pid, "tid": (pid * _SLOTS + gpu + 1) * LANES + lane}
+
+
 def _us(time_s: Any) -> Any:
     """Whole microseconds, so that slices that touch still do after rounding."""
     return np.rint(np.asarray(time_s, np.float64) * 1e6).astype(np.int64)
@@ -121,7 +130,7 @@ def _gpu_slices(rows: Rows, jobs: Jobs, fleet: Fleet) -> Iterator[Event]:
                 "gpu_share": float(milli[at]) / 1000.0,
                 "ended": NAMES.get(int(held.how[s]), "at the end of the run").lower(),
             }
-        where = {"pid": int(node[at]) + FLEET + 1, "tid": LANES * (int(gpu[at]) + 1) + its_lane}
+        where = _thread(int(node[at]), int(gpu[at]), its_lane)
         times = edges[s].tolist()
         for i, (phase, name) in enumerate((("starting", " starting"), ("running", ""), ("draining", " draining"))):
             if times[i + 1] > times[i]:
@@ -160,34 +169,26 @@ def _node_slices(rows: Rows, fleet: Fleet) -> Iterator[Event]:
         stop = until if after == node else end
         if state == "off" or (state == "up" and not fleet.pools[fleet.node_pool[node]].elastic) or stop <= start:
             continue
-        yield {
-            "name": state,
-            "cat": "node",
-            "ph": "X",
-            "ts": start,
-            "dur": stop - start,
-            "pid": node + FLEET + 1,
-            "tid": NODE,
-        }
+        yield {"name": state, "cat": "node", "ph": "X", "ts": start, "dur": stop - start} | _thread(node)
 
 
 def _names(fleet: Fleet, used: set[tuple[int, int]]) -> Iterator[Event]:
     """Names of processes and threads, and their order."""
 
-    def meta(what: str, pid: int, tid: int, **args: Any) -> Event:
-        return {"name": what, "ph": "M", "pid": pid, "tid": tid, "args": args}
+    def meta(what: str, pid: int, tid: int = 0, **args: Any) -> Event:
+        return {"name": what, "ph": "M", "pid": pid, "tid": tid or pid, "args": args}
 
-    yield meta("process_name", FLEET, 0, name=f"fleet {fleet.name}")
-    yield meta("process_sort_index", FLEET, 0, sort_index=-1)
+    yield meta("process_name", FLEET, name=f"fleet {fleet.name}")
+    yield meta("process_sort_index", FLEET, sort_index=-1)
     for pid in sorted({pid for pid, _ in used}):
         node = pid - FLEET - 1
         pool, site = fleet.pools[fleet.node_pool[node]], fleet.sites[fleet.pool_site[fleet.node_pool[node]]]
-        yield meta("process_name", pid, 0, name=f"{pool.name} node {node}")
-        yield meta("process_labels", pid, 0, labels=f"{site.name}, {pool.gpus_per_node} {pool.gpu}, {pool.market}")
-        yield meta("process_sort_index", pid, 0, sort_index=node)
+        yield meta("process_name", pid, name=f"{pool.name} node {node}")
+        yield meta("process_labels", pid, labels=f"{site.name}, {pool.gpus_per_node} {pool.gpu}, {pool.market}")
+        yield meta("process_sort_index", pid, sort_index=node)
     for pid, tid in sorted(used):
-        gpu, lane = tid // LANES - 1, tid % LANES
-        name = "node" if tid == NODE else f"GPU {gpu}" + f", beside ({lane + 1})" * bool(lane)
+        gpu, lane = tid // LANES % _SLOTS - 1, tid % LANES
+        name = "node" if gpu < 0 else f"GPU {gpu}" + f", beside ({lane + 1})" * bool(lane)
         yield meta("thread_name", pid, tid, name=name)
         yield meta("thread_sort_index", pid, tid, sort_index=tid)
 
@@ -197,13 +198,13 @@ def _instants(rows: Rows, jobs: Jobs, fleet: Fleet) -> Iterator[Event]:
     mine = of_kinds(rows, Kind.LOST, Kind.REJECTED, Kind.PRICE_CHANGED)
     for row, ts in zip(mine, _us(mine["time_s"]).tolist(), strict=True):
         subject, value = int(row["subject"]), float(row["value"])
-        at = {"ph": "i", "ts": ts, "pid": FLEET, "tid": 0, "s": "p"}
+        at = {"ph": "i", "ts": ts, "pid": FLEET, "tid": FLEET, "s": "p"}
         if row["kind"] == Kind.PRICE_CHANGED:
             text = {"name": f"{fleet.pools[subject].name} {value:g} USD per GPU-hour", "cat": "price"}
         elif row["kind"] == Kind.REJECTED:
             text = {"name": f"job {jobs.id[subject]} rejected", "cat": "rejected"}
         else:
-            at |= {"pid": int(row["node"]) + FLEET + 1, "tid": NODE}
+            at |= _thread(int(row["node"]))
             text = {"name": f"job {jobs.id[subject]} lost, {value:.0f} s to do again", "cat": "lost"}
         yield text | at
 
@@ -220,7 +221,7 @@ def _counters(rows: Rows, jobs: Jobs, fleet: Fleet) -> Iterator[Event]:
         waiting.to_dict("records") if len(rows) else [],
         strict=True,
     ):
-        at = {"ph": "C", "ts": ts, "pid": FLEET, "tid": 0}
+        at = {"ph": "C", "ts": ts, "pid": FLEET, "tid": FLEET}
         yield {"name": "GPUs held", "args": held} | at
         yield {"name": "GPUs waited for", "args": {"gpus": queue["waiting_gpus"]}} | at
         yield {"name": "jobs waiting", "args": {"jobs": queue["waiting_jobs"]}} | at

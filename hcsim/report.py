@@ -12,7 +12,7 @@ from hcsim import plots
 from hcsim.compare import METRICS, OTHER_JOBS, SAME, SINGLE, Comparison
 from hcsim.experiment import write_atomically
 from hcsim.runs import Runs
-from hcsim.tables import rules
+from hcsim.tables import front, rules
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,13 +50,14 @@ def render(comparison: Comparison, runs: Runs) -> str:
     jobs, ledger = comparison.of_pairs(runs.jobs), comparison.of_pairs(runs.ledger)
     timeline = comparison.of_pairs(runs.timeline, first=True)
     seeds = f"all {len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else "one seed"
+    rule = html.escape(" ".join([*rules(comparison), *front(comparison)]))
     body = [
         f"<h1>{html.escape(comparison.trace)} on {html.escape(comparison.fleet)}</h1>",
         _facts(comparison, comparison.of_pairs(runs.runs)),
         "<h2>Comparison</h2>",
         f"<p class=note>Jobs over {seeds}; the others are means over seeds ± 95 % interval, below them the paired"
         f" difference from <b>{html.escape(comparison.baseline)}</b>, pair by pair. Nothing is called better or worse"
-        f" that depends on which jobs were finished where these differ. {html.escape(' '.join(rules(comparison)))}</p>",
+        f" that depends on which jobs were finished where these differ. {rule}</p>",
         _table(comparison),
         *(f"<p class=note>Note: {html.escape(note)}.</p>" for note in comparison.notes),
         "<h2>Cost against completion time</h2>",

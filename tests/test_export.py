@@ -53,6 +53,9 @@ def checked(events: list[dict[str, Any]]) -> dict[tuple[int, int], list[dict[str
             threads[event["pid"], event["tid"]].append(event)
     named = {kind: {(e["pid"], e["tid"]) for e in events if e["name"] == kind} for kind in META}
     assert set(threads) <= named["thread_name"] and {pid for pid, _ in threads} <= {p for p, _ in named["process_name"]}
+    tids = [tid for _, tid in named["thread_name"]]  # what Perfetto's importer makes of ids
+    assert len(set(tids)) == len(tids) and not {0, *(event["pid"] for event in events)} & set(tids)
+    assert all(0 < event["tid"] < 2**32 for event in events)
     for slices in threads.values():  # slices of one thread nest or are apart; ours are apart
         slices.sort(key=lambda each: each["ts"])
         assert all(a["ts"] + a["dur"] <= b["ts"] for a, b in pairwise(slices))
