@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.model import InputError
+from hcsim.model import InputError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,10 +59,20 @@ class Runs:
         return pd.DataFrame(rows)
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """``jobs``, ``timeline`` or ``ledger`` of all runs, or some of its columns."""
+        """``jobs``, ``timeline`` or ``ledger`` of all runs, or some of its columns.
+
+        Raises:
+            InputError: there is no such table or column.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if name not in TABLES:
+            raise InputError(f"runs have no table '{name}'; {nearest(name, TABLES)}")
+        known = pq.read_schema(self.folders[0] / f"{name}.parquet").names
+        for column in columns or ():
+            if column not in known:
+                raise InputError(f"{name} has no column '{column}'; {nearest(column, known)}")
         parts = []
         for row in self.runs[list(KEYS)].to_dict("records"):
             part = pq.read_table(Path(row["folder"]) / f"{name}.parquet", columns=columns and list(columns))

@@ -52,6 +52,10 @@ def test_frames_are_tidy_and_hold_what_the_runs_do(folder: Path) -> None:
     mean = runs.jobs.groupby("folder")["jct_s"].mean()
     assert mean.to_dict() == pytest.approx(runs.runs.set_index("folder")["jct_mean_s"].to_dict())
     assert list(runs.read("jobs", ["id", "jct_s"])) == ["id", "jct_s", *KEYS]
+    with pytest.raises(InputError, match="runs have no table 'job'; did you mean 'jobs'"):
+        runs.read("job")
+    with pytest.raises(InputError, match="jobs has no column 'jct'; did you mean 'jct_s'"):
+        runs.read("jobs", ["id", "jct"])
 
 
 def test_duckdb_answers_as_pandas_does(folder: Path) -> None:
