@@ -20,11 +20,12 @@ from hcsim.strategy import RememberingStrategy, Strategy, Wake, every, on, on_ch
 from hcsim.view import View
 
 if TYPE_CHECKING:
-    from hcsim.experiment import Experiment, Result, load
+    from hcsim.experiment import Experiment, Result
+    from hcsim.runs import load
 
 __version__ = "0.1.0"
 
-_LAZY = {"Experiment": "hcsim.experiment", "Result": "hcsim.experiment", "load": "hcsim.experiment"}
+_LAZY = {"Experiment": "hcsim.experiment", "Result": "hcsim.experiment", "load": "hcsim.runs"}
 
 
 def __getattr__(name: str) -> Any:

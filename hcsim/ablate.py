@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.compare import METRICS, Metric, t_interval
+from hcsim.compare import METRICS, Metric
 from hcsim.model import InputError
+from hcsim.stats import t_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -27,8 +27,9 @@ USAGE = (
 def main(args: Sequence[str]) -> int:
     """Run or resume an ablation and report it."""
     from hcsim.cli import fail
-    from hcsim.compare import compare, load_runs
+    from hcsim.compare import compare
     from hcsim.progress import Busy
+    from hcsim.runs import read_runs
 
     if not args or "-h" in args or "--help" in args:
         print(USAGE)
@@ -49,8 +50,8 @@ def main(args: Sequence[str]) -> int:
         for i, case in enumerate(cases, 1):
             started = time.monotonic()
             failed = _sweep(overrides, folder / case, [*base, *([] if case == ON else [case])])
-            found, left_out = load_runs([folder / case])
-            for line in (*failed, *left_out):
+            found = read_runs([folder / case])
+            for line in (*failed, *found.left_out):
                 print(f"hcsim: left out: {line}", file=sys.stderr)
             compare(found)  # refuses runs of different worlds
             runs[case] = found.runs

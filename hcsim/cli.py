@@ -34,6 +34,7 @@ COMMANDS = {
     "market": "price books with source and date: hcsim market show [NAME ...]",
     "bill": "a run's bill as FOCUS, and checked against one: hcsim bill export RUN --out FILE | check RUN FILE",
     "repro": "rerun a published result and compare, row by row: hcsim repro list | run NAME",
+    "export": "a run as a timeline for Perfetto: hcsim export RUN FILE.json",
     "demo": "six strategies, five seeds, a hybrid fleet, one page: hcsim demo [DIR]",
 }
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from hcsim.cli import importable
 from hcsim.model import InputError, nearest
+from hcsim.runs import Cut, read_runs
 
 
 def main(args: Sequence[str]) -> int:
@@ -22,12 +23,16 @@ def main(args: Sequence[str]) -> int:
         return ablate(args[1:])
     parser = _Parser(prog=f"hcsim {args[0]}", description=__doc__)
     if args[0] == "compare":
-        parser.description = "Compare finished runs, paired over seeds; writes comparison.csv, .md and report.html."
-        parser.add_argument("folders", nargs="+", metavar="DIR")
-        parser.add_argument("--baseline", help="strategy to compare with (default: the first by name)")
-        parser.add_argument("--out", help="folder for the table and the page (default: the first DIR)")
-        given = parser.parse_args(args[1:])
-        return compare(given.folders, given.baseline, Path(given.out or given.folders[0]))
+        given = _compare_arguments(parser).parse_args(args[1:])
+        return compare(
+            given.folders,
+            given.baseline,
+            Path(given.out or given.folders[0]),
+            warm_up=Cut.parse(given.warm_up, "--warm-up"),
+            cool_down=Cut.parse(given.cool_down, "--cool-down"),
+            metrics=_listed(given.metrics),
+            pareto=_listed(given.pareto),
+        )
     if args[0] == "strategies":
         parser.add_argument("what", choices=("list", "check"))
         parser.add_argument("names", nargs="*")
@@ -66,6 +71,12 @@ def main(args: Sequence[str]) -> int:
 
         parser.add_argument("run", metavar="RUN")
         return audit(Path(parser.parse_args(args[1:]).run))
+    if args[0] == "export":
+        parser.description = "Write a run as a timeline that https://ui.perfetto.dev opens: nodes with their GPUs."
+        parser.add_argument("run", metavar="RUN")
+        parser.add_argument("file", metavar="FILE.json", help="or FILE.json.gz")
+        given = parser.parse_args(args[1:])
+        return export(Path(given.run), Path(given.file))
     parser.add_argument("folder", nargs="?", default="runs/demo", metavar="DIR")
     return demo(Path(parser.parse_args(args[1:]).folder))
 
@@ -76,30 +87,62 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(message)
 
 
-def compare(folders: Sequence[str], baseline: str | None, out: Path) -> int:
-    """A table on standard output, and comparison.csv, comparison.md and report.html in ``out``."""
+def _compare_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.description = "Compare finished runs, paired over seeds; writes comparison.csv, .md and report.html."
+    parser.add_argument("folders", nargs="+", metavar="DIR")
+    parser.add_argument("--baseline", help="strategy to compare with (default: the first by name)")
+    parser.add_argument(
+        "--out", help="folder for the table and the page (default: the first DIR), or one file: .csv, .md, .tex, .html"
+    )
+    left_out = "that JCT and queue delay leave out, by arrival: a share (10%%) or a time (3600s, 1h, 2d); default none"
+    parser.add_argument("--warm-up", default="0", metavar="CUT", help=f"jobs at the beginning {left_out}")
+    parser.add_argument("--cool-down", default="0", metavar="CUT", help=f"jobs at the end {left_out}")
+    parser.add_argument("--metrics", default="", metavar="KEY,...", help="figures of summary.json to show")
+    parser.add_argument(
+        "--pareto", default="", metavar="KEY,KEY", help="figures of a Pareto front; KEY:max where more is better"
+    )
+    return parser
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def compare(folders: Sequence[str], baseline: str | None, out: Path, **how: Any) -> int:
+    """A table on standard output, and comparison.csv, comparison.md and report.html in ``out``, or ``out`` alone where
+    that is the name of one of them or of a .tex; ``how`` goes to :func:`hcsim.compare.compare`."""
     from rich.console import Console
 
     from hcsim import compare as comparing
+    from hcsim import tables
     from hcsim.experiment import write_atomically
     from hcsim.progress import Busy
     from hcsim.report import write_report
 
     with Busy("reading runs"):
-        runs, left_out = comparing.load_runs(folders)
-    for line in left_out:
-        print(f"hcsim: left out: {line}", file=sys.stderr)
+        runs = read_runs(folders)
     with Busy("comparing"):
-        comparison = comparing.compare(runs, baseline)
+        comparison = comparing.compare(runs, baseline, **how)
     for line in comparison.notes:
-        print(f"hcsim: note: {line}", file=sys.stderr)
-    Console(width=None if sys.stdout.isatty() else 200).print(comparison.table())
-    out.mkdir(parents=True, exist_ok=True)
+        print(f"hcsim: {'' if line.startswith('left out: ') else 'note: '}{line}", file=sys.stderr)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(comparison.table())
+    if (places := tables.terminal_places(comparison)) is not None:
+        console.print(places)
+    formats = {
+        ".html": lambda path: write_report(comparison, runs, path),
+        ".csv": lambda path: write_atomically(path, lambda partial: comparison.frame.to_csv(partial, index=False)),
+        ".md": lambda path: write_atomically(path, lambda partial: partial.write_text(comparison.markdown())),
+        ".tex": lambda path: write_atomically(path, lambda partial: partial.write_text(comparison.latex())),
+    }
+    wanted = [out / name for name in ("report.html", "comparison.csv", "comparison.md")]
+    if out.suffix in formats and not out.is_dir():
+        wanted = [out]
+    wanted[0].parent.mkdir(parents=True, exist_ok=True)
     with Busy("drawing the report"):
-        write_atomically(out / "comparison.csv", lambda path: comparison.frame.to_csv(path, index=False))
-        write_atomically(out / "comparison.md", lambda path: path.write_text(comparison.markdown()))
-        write_report(comparison, runs, out / "report.html")
-    print(f"{out / 'report.html'}, {out / 'comparison.csv'}, {out / 'comparison.md'}")
+        for path in wanted:
+            formats[path.suffix](path)
+    print(", ".join(map(str, wanted)))
     return 0
 
 
@@ -187,6 +230,32 @@ def explain(run: Path, job: int) -> int:
 
     ready = experiment_of(run).prepare()
     print("\n".join(story(Log.read(run / "log.parquet").array(), ready.jobs, ready.fleet, job)))
+    return 0
+
+
+def export(run: Path, file: Path) -> int:
+    """Write a run's log in the Trace Event Format."""
+    import json
+
+    from hcsim.export import write_trace
+    from hcsim.log import Log
+    from hcsim.progress import Busy
+
+    with Busy(f"reading {run}"):
+        ready = experiment_of(run).prepare()
+        log = Log.read(run / "log.parquet")
+        try:
+            summary = json.loads((run / "summary.json").read_text())
+        except ValueError as error:
+            raise InputError(f"{run / 'summary.json'}: {error}") from None
+    if ready.jobs.sha256 != summary["jobs_sha256"]:
+        raise InputError(
+            f"{run}: the jobs of {summary['trace']} are not those that were run; has a file changed since?"
+        )
+    about = {key: summary[key] for key in ("strategy", "trace", "fleet", "seed", "knowledge")}
+    with Busy(f"writing {file}"):
+        count = write_trace(log.array(), ready.jobs, ready.fleet, file, about)
+    print(f"{file}: {count:,} events; open it in https://ui.perfetto.dev or chrome://tracing")
     return 0
 
 

@@ -1,25 +1,28 @@
 """Which strategy is better, and whether that can be said: paired differences over seeds with 95 % intervals.
 
 Under one seed every strategy faces the same jobs, failures and delays, so the difference of two strategies is taken
-seed by seed; runs of different worlds are refused. The interval is Student's t over seeds (a percentile bootstrap
-covers too little at five seeds). No claim is made where the interval contains zero, and none about completion times,
-cost or utilisation where two strategies did not finish the same jobs: who rejects or starves a job need not pay or wait
-for it, and under a heavy tail one job can make the difference.
+seed by seed (and window by window, where runs differ in the window of their trace); runs of different worlds are
+refused. The interval is Student's t over the pairs; from 20 of them on a BCa bootstrap interval stands beside it. A
+difference is claimed where Student's test finds it after Holm's correction over the strategies that are compared with
+the baseline, for each figure by itself. None is claimed about completion times, cost or utilisation where two
+strategies did not finish the same jobs: who rejects or starves a job need not pay or wait for it, and under a heavy
+tail one job can make the difference.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from hcsim.experiment import Runs
+from hcsim import stats, tables
 from hcsim.model import InputError, nearest
+from hcsim.pairs import Figures, comparable, pairs_of, told
+from hcsim.runs import Cut, Runs
+from hcsim.stats import Floats
+from hcsim.tables import between, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
 class Metric:
     """A figure of ``summary.json`` as it is shown: divided by ``scale``, in ``unit``; less is better unless said.
 
-    ``counts`` jobs: shown as a total over seeds. ``of_all`` jobs: can be compared whoever finished which.
+    ``counts`` jobs: shown as a total over pairs. ``of_all`` jobs: can be compared whoever finished which. ``by_job``: a
+    statistic of jobs, which leaves those of the warm-up and cool-down out.
     """
 
     key: str
@@ -40,28 +44,45 @@ class Metric:
     more_is_better: bool = False
     counts: bool = False
     of_all: bool = False
+    by_job: bool = False
 
 
 METRICS: tuple[Metric, ...] = (
     Metric("jobs_finished", "finished", "jobs", more_is_better=True, counts=True, of_all=True),
     Metric("jobs_rejected", "rejected", "jobs", counts=True, of_all=True),
     Metric("jobs_unfinished", "unfinished", "jobs", counts=True, of_all=True),
-    Metric("jct_mean_s", "mean JCT", "h", 3600.0),
-    Metric("jct_p99_s", "P99 JCT", "h", 3600.0),
-    Metric("queue_delay_mean_s", "mean queue delay", "h", 3600.0),
+    Metric("jct_mean_s", "mean JCT", "h", 3600.0, by_job=True),
+    Metric("jct_p99_s", "P99 JCT", "h", 3600.0, by_job=True),
+    Metric("queue_delay_mean_s", "mean queue delay", "h", 3600.0, by_job=True),
     Metric("cost_usd", "cost", "kUSD", 1000.0),
     Metric("deadline_miss_rate", "deadlines missed", "%", 0.01, of_all=True),  # one that never ends is missed
     Metric("gpu_utilization", "utilisation", "%", 0.01, more_is_better=True),
 )
+#: Figures of a summary that can be asked for beside those.
+OTHERS: tuple[Metric, ...] = (
+    Metric("jct_p50_s", "median JCT", "h", 3600.0, by_job=True),
+    Metric("queue_delay_p99_s", "P99 queue delay", "h", 3600.0, by_job=True),
+)
+#: Figures that only worlds with power and carbon have.
+POWER = (
+    Metric("energy_kwh", "energy", "MWh", 1000.0),
+    Metric("carbon_kg", "carbon", "t CO2e", 1000.0),
+)
 BETTER, WORSE, SAME, SINGLE = "better", "worse", "not distinguishable", "one seed: no interval"
 OTHER_JOBS = "not comparable: finished sets differ"
+MISSING = "no figure in every pair"
+ON_FRONT = "on the front"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A strategy's figure: mean and half-width of its interval over seeds, and its paired difference from the baseline.
+    """A strategy's figure: mean and half-width of its interval over pairs, and its paired difference from the baseline.
 
-    ``low`` and ``high`` bound the mean difference; all in the metric's unit, NaN where they do not exist.
+    ``low`` and ``high`` bound the mean difference, ``bca_low`` and ``bca_high`` by the bootstrap (from 20 pairs on);
+    all in the metric's unit. ``p`` is Holm-corrected, ``d`` the paired effect size (d_z), ``relative`` the difference
+    as a share of the baseline's mean. ``more`` is how many more pairs would make the difference distinguishable.
+    ``place`` among the strategies that can be compared, 1 the best, cannot be told from those from ``place_low`` to
+    ``place_high``; ``first`` is how often a bootstrap of the pairs has it first. NaN where they do not exist.
     """
 
     mean: float
@@ -70,34 +91,60 @@ class Cell:
     low: float
     high: float
     verdict: str
+    p: float = float("nan")
+    bca_low: float = float("nan")
+    bca_high: float = float("nan")
+    d: float = float("nan")
+    relative: float = float("nan")
+    more: int | None = None
+    place: float = float("nan")
+    place_low: float = float("nan")
+    place_high: float = float("nan")
+    first: float = float("nan")
 
 
-def t_interval(values: npt.NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """Mean and half-width of Student's t interval; the half-width is NaN for fewer than two values."""
-    from scipy.stats import t
+def paired(ours: Floats, base: Floats, more_is_better: bool, *factors: Any) -> Cell:
+    """Compare two columns of one figure, row by row the same pair; ``p`` is of this comparison alone.
 
-    n = len(values)
-    if n < 2:
-        return (float(values.mean()) if n else float("nan")), float("nan")
-    return float(values.mean()), float(t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    Args:
+        factors: the seed and the window of each pair, where both may vary (:func:`hcsim.stats.independent`).
+    """
+    mean, half = stats.t_interval(stats.independent(ours, *factors))
+    apart = stats.independent(stats.differences(ours, base), *factors)
+    delta, width = stats.t_interval(apart)
+    bca_low, bca_high = stats.bca_interval(apart)
+    base_mean = float(base.mean()) if len(base) else float("nan")
+    cell = Cell(
+        *(mean, half, delta, delta - width, delta + width, SAME),
+        p=stats.t_test(apart),
+        bca_low=bca_low,
+        bca_high=bca_high,
+        d=stats.cohen_d(apart),
+        relative=delta / abs(base_mean) if base_mean else float("nan"),
+    )
+    return judged(cell, cell.p, more_is_better)
 
 
-def paired(ours: npt.NDArray[np.float64], base: npt.NDArray[np.float64], more_is_better: bool) -> Cell:
-    """Compare two columns of one figure, row by row the same seed."""
-    mean, half = t_interval(ours)
-    delta, width = t_interval(ours - base)
-    if np.isnan(width):
+def judged(cell: Cell, p: float, more_is_better: bool) -> Cell:
+    """A cell with the verdict that a corrected p allows."""
+    if np.isnan(cell.difference):
+        verdict = MISSING
+    elif np.isnan(p):
         verdict = SINGLE
-    elif delta - width <= 0.0 <= delta + width:
-        verdict = SAME
+    elif p < 1 - stats.LEVEL:
+        verdict = BETTER if (cell.difference > 0) == more_is_better else WORSE
     else:
-        verdict = BETTER if (delta > 0) == more_is_better else WORSE
-    return Cell(mean, half, delta, delta - width, delta + width, verdict)
+        verdict = SAME
+    return replace(cell, p=p, verdict=verdict)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison came to. ``cells[strategy][metric key]``; ``notes`` are things that a reader must know."""
+    """What a comparison came to. ``cells[strategy][metric key]``; ``notes`` are things that a reader must know.
+
+    ``pairs`` are the (seed, window) under which all strategies were run, ``metrics`` what tables show, ``rule`` says
+    which jobs count, and ``front`` of each strategy where it is beside the Pareto front of the metrics ``front_of``.
+    """
 
     strategies: tuple[str, ...]
     baseline: str
@@ -107,11 +154,39 @@ class Comparison:
     notes: tuple[str, ...]
     trace: str
     fleet: str
+    pairs: tuple[tuple[int, str], ...] = ()
+    metrics: tuple[Metric, ...] = METRICS
+    rule: str = ""
+    front: dict[str, str] = field(default_factory=dict)
+    front_of: tuple[Metric, ...] = ()
 
     @property
     def other_jobs(self) -> tuple[str, ...]:
         """The strategies that did not finish the same jobs as the baseline."""
         return tuple(n for n in self.strategies if self.cells[n]["jct_mean_s"].verdict == OTHER_JOBS)
+
+    def metric(self, key: str) -> Metric:
+        """A metric of the comparison by its key.
+
+        Raises:
+            InputError: it is none.
+        """
+        known = {metric.key: metric for metric in (*METRICS, *self.metrics, *self.front_of)}
+        if key not in known:
+            raise InputError(f"the comparison has no metric '{key}'; {nearest(key, sorted(known))}")
+        return known[key]
+
+    @property
+    def varies(self) -> str:
+        """What differs between pairs: seeds, windows, or both (pairs)."""
+        windows = {window for _, window in self.pairs}
+        return "seed" if len(windows) < 2 else "window" if len(self.seeds) < 2 else "pair"
+
+    def of_pairs(self, frame: pd.DataFrame, first: bool = False) -> pd.DataFrame:
+        """The rows of a frame of runs that are of the pairs compared, or of the first of them."""
+        pairs = self.pairs[:1] if first else self.pairs
+        at = [pair in pairs for pair in zip(frame["seed"].tolist(), frame["window"].tolist(), strict=True)]
+        return frame[np.array(at, bool)]
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -120,13 +195,12 @@ class Comparison:
 
         rows = []
         for name in self.strategies:
-            for metric in METRICS:
-                cell = self.cells[name][metric.key]
-                rows.append(
-                    {"strategy": name, "knowledge": self.knowledge[name], "metric": metric.title, "unit": metric.unit}
-                    | {k: getattr(cell, k) for k in ("mean", "half", "difference", "low", "high", "verdict")}
-                )
-        return pd.DataFrame(rows)
+            for metric in self.metrics:
+                of = {"strategy": name, "knowledge": self.knowledge[name], "metric": metric.title, "unit": metric.unit}
+                of |= vars(self.cells[name][metric.key])
+                rows.append(of | {"pairs": len(self.pairs), "front": self.front.get(name, ""), "rule": self.rule})
+        names = {"p": "p_holm", "d": "cohen_d", "more": "more_pairs", "first": "first_share"}
+        return pd.DataFrame(rows).rename(columns=names)
 
     def shown(self, name: str, metric: Metric) -> tuple[str, str]:
         """A cell as two texts: the mean with its interval, and the difference with its verdict."""
@@ -134,240 +208,180 @@ class Comparison:
         if np.isnan(cell.mean):
             return "-", ""
         if metric.counts:
-            return f"{round(cell.mean * len(self.seeds)):,}", ""
-        mean = _number(cell.mean) if np.isnan(cell.half) else _between(cell.mean, cell.half)
+            return f"{round(cell.mean * (len(self.pairs) or len(self.seeds))):,}", ""
+        mean = number(cell.mean) if np.isnan(cell.half) else between(cell.mean, cell.half)
         if name == self.baseline:
             return mean, "baseline"
-        if cell.verdict in (SAME, SINGLE, OTHER_JOBS):
+        if cell.verdict == SAME and cell.more:
+            return mean, f"{SAME} (+{cell.more} {self.varies}{'s' * (cell.more > 1)})"
+        if cell.verdict not in (BETTER, WORSE):
             return mean, cell.verdict
-        return mean, f"{cell.verdict} by {_between(abs(cell.difference), (cell.high - cell.low) / 2)}"
+        return mean, f"{cell.verdict} by {between(abs(cell.difference), (cell.high - cell.low) / 2)}"
 
     def table(self) -> Table:
         """For a terminal."""
-        from rich.table import Table
-
-        seeds = f"{len(self.seeds)} seed" + ("s" if len(self.seeds) > 1 else "")
-        table = Table(
-            title=f"{self.trace} on {self.fleet}, {seeds}: jobs in all; mean ± 95 % interval, below it the paired"
-            f" difference from {self.baseline}",
-            title_justify="left",
-        )
-        table.add_column("strategy", no_wrap=True)
-        for metric in METRICS:
-            unit = f"\n({metric.unit})" if metric.counts else f" ({metric.unit})"  # counts are narrow
-            table.add_column(metric.title + unit, justify="right")
-        colour = {BETTER: "green", WORSE: "red"}
-        for name in self.strategies:
-            row = [f"{name}\n[dim]knows: {self.knowledge[name]}[/dim]"]
-            for metric in METRICS:
-                mean, verdict = self.shown(name, metric)
-                style = colour.get(verdict.split(" ")[0], "dim")
-                row.append(f"{mean}\n[{style}]{verdict}[/{style}]" if verdict else mean)
-            table.add_row(*row)
-        return table
+        return tables.terminal(self)
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        head = ["strategy", "knows", *(f"{m.title} ({m.unit})" for m in METRICS)]
-        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-        for name in self.strategies:
-            cells = []
-            for metric in METRICS:
-                mean, verdict = self.shown(name, metric)
-                cells.append(f"{mean}<br>{verdict}" if verdict else mean)
-            lines.append("| " + " | ".join([name, self.knowledge[name], *cells]) + " |")
-        return "\n".join(lines) + "\n"
+        return tables.markdown(self)
+
+    def latex(self) -> str:
+        """The table in LaTeX (booktabs)."""
+        return tables.latex(self)
 
 
-def _between(x: float, half: float) -> str:
-    """A figure and its half-width, this to two significant digits and both to the same place."""
-    if half == 0:
-        return f"{_number(x)} ± 0"
-    digits = min(max(0, 1 - int(np.floor(np.log10(half)))), 6)
-    return f"{x:,.{digits}f} ± {half:,.{digits}f}"
-
-
-def _number(x: float) -> str:
-    """Three significant digits, without an exponent for what tables hold."""
-    if x == 0:
-        return "0"
-    digits = max(0, 2 - int(np.floor(np.log10(abs(x)))))
-    return f"{x:,.{min(digits, 4)}f}"
-
-
-def load_runs(folders: Sequence[str | Path]) -> tuple[Runs, list[str]]:
-    """Finished runs below some folders, and what was left out and why.
+def chosen(names: Sequence[str], runs: Runs, option: str) -> tuple[Metric, ...]:
+    """Metrics by their keys in ``summary.json``; ``KEY:max`` says that more is better, ``KEY:min`` that less is.
 
     Raises:
-        InputError: there is no finished run, or a folder does not exist.
+        InputError: no run has such a figure.
     """
-    good, left_out = [], []
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
-        for path in sorted(folder.rglob("summary.json")):
-            if path.with_name("error.txt").exists():
-                continue  # kept from a command before the one that failed
-            try:
-                _readable(path)
-                good.append(path.parent)
-            except (ValueError, OSError) as error:
-                left_out.append(f"{path}: {str(error).splitlines()[0]}")
-        left_out.extend(f"{p.parent}: failed: {p.read_text().strip()}" for p in sorted(folder.rglob("error.txt")))
-    if not good:
-        why = f"; {len(left_out)} left out, the first: {left_out[0]}" if left_out else ""
-        raise InputError(f"no finished run (summary.json) below {', '.join(map(str, folders))}{why}")
-    return Runs(tuple(dict.fromkeys(good))), left_out
+    known = {metric.key: metric for metric in (*METRICS, *OTHERS)}
+    numeric = [
+        str(key)
+        for key, column in runs.runs.items()
+        if key not in ("seed", "window") and column.map(lambda v: isinstance(v, (int, float, type(None)))).all()
+    ]
+    out = []
+    for name in names:
+        key, _, way = name.partition(":")
+        if key not in known and key not in numeric:
+            raise InputError(f"{option}: no figure '{key}'; {nearest(key, sorted({*known, *numeric}))}")
+        if way not in ("", "min", "max"):
+            raise InputError(f"{option}: '{name}', expected {key}:min or {key}:max")
+        metric = known.get(key, Metric(key, key, "", of_all=key.startswith("jobs_")))
+        out.append(replace(metric, more_is_better=way == "max") if way else metric)
+    return tuple(out)
 
 
-#: Key of a summary -> what runs that differ in it have, which can then not be compared.
-_WORLD = {"executor": "executors", "executor_params": "executors", "perf": "perf", "fleet_sha256": "fleets"}
-_STRATEGY = {
-    "strategy_params": "parameters",
-    "estimator": "estimators",
-    "forecast_error": "forecast errors",
-    "strategy_sha256": "code",
-}
-#: Hash -> the key of the name of what it is of.
-_NAMES = {"fleet_sha256": "fleet", "jobs_sha256": "trace", "strategy_sha256": "strategy"}
-_IDENTITY = (
-    *("seed", "strategy", "knowledge", "trace", "fleet", *_WORLD, *_STRATEGY),
-    *("jobs_submitted", "jobs_sha256", "finished_sha256", "code_sha256", "versions"),
-)
-
-
-def _readable(path: Path) -> None:
-    """Raise ValueError or OSError for what is not a run's summary beside its tables."""
-    import pyarrow.parquet as pq
-
-    summary = json.loads(path.read_text())
-    if not isinstance(summary, dict):
-        raise ValueError(f"a {type(summary).__name__}, expected a run's summary")
-    for key in (*(m.key for m in METRICS), *_IDENTITY):
-        if key not in summary:
-            raise ValueError(f"no key '{key}'")
-    for metric in METRICS:
-        value = summary[metric.key]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise ValueError(f"{metric.key} is {value!r}, expected a number")
-    for name in ("jobs", "timeline", "ledger"):
-        table = path.with_name(f"{name}.parquet")
-        try:
-            pq.read_schema(table)
-        except (OSError, ValueError) as error:
-            why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-            raise ValueError(f"{table.name} {why}") from None
-
-
-def compare(runs: Runs, baseline: str | None = None) -> Comparison:
+def compare(
+    runs: Runs,
+    baseline: str | None = None,
+    *,
+    warm_up: Cut | None = None,
+    cool_down: Cut | None = None,
+    metrics: Sequence[str] = (),
+    pareto: Sequence[str] = (),
+) -> Comparison:
     """Compare all strategies of some runs with one of them.
+
+    Args:
+        baseline: the strategy to compare with (default: the first by name).
+        warm_up, cool_down: jobs that JCT and queue delay leave out, by arrival; all other figures are of the whole run.
+        metrics: keys of the figures to show (default: METRICS).
+        pareto: keys of the figures of a Pareto front.
 
     Raises:
         InputError: the runs are not of one fleet, executor and perf, or under one seed not of the same jobs, or those
             of one strategy not of the same code, parameters and estimator (the difference is named); a strategy was run
-            twice under one seed; no such baseline.
+            twice under one seed; no such baseline or figure.
     """
     frame = runs.runs
-    for key, what in _WORLD.items():
-        _same(frame, key, what)
-    for seed, group in frame.groupby("seed"):
-        _same(group, "jobs_sha256", f"traces under seed {seed}")
-    for name, group in frame.groupby("strategy"):
-        for key, what in _STRATEGY.items():
-            _same(group, key, f"{what} of {name}")
-    twice = frame.duplicated(["strategy", "seed"], keep=False)
-    if twice.any():
-        _, group = next(iter(frame[twice].groupby(["strategy", "seed"])))
-        a, b = group["folder"].iloc[:2]
-        raise InputError(f"{group['strategy'].iloc[0]} was run twice under one seed: {a} and {b}")
-    strategies = tuple(sorted(frame["strategy"].unique()))
-    baseline = baseline or strategies[0]
-    if baseline not in strategies:
-        raise InputError(f"no strategy '{baseline}' among the runs; {nearest(baseline, strategies)}")
-    strategies = (baseline, *(s for s in strategies if s != baseline))
-    have = {name: set(frame[frame["strategy"] == name]["seed"]) for name in strategies}
-    seeds = sorted(set.intersection(*have.values()))
-    every = set.union(*have.values())
-    notes = [
-        f"{name} lacks seeds {sorted(every - have[name])}, which are left out of every pair"
-        for name in strategies
-        if every - have[name]
-    ]
-    if not seeds:
-        raise InputError("no seed under which all strategies were run")
-    if max(frame[key].map(_text).nunique() for key in ("versions", "code_sha256")) > 1:
-        notes.append("the runs were made with different versions of hcsim or its libraries")
-    told = (
-        frame[frame["estimator"].map(lambda each: isinstance(each, dict))]
-        .drop_duplicates("strategy")
-        .sort_values("strategy")
+    comparable(frame)
+    shown = chosen(metrics, runs, "--metrics") or METRICS
+    front_of = chosen(pareto, runs, "--pareto")
+    if len(front_of) == 1:
+        raise InputError(f"--pareto: '{pareto[0]}' is one figure, expected two or more")
+    names = tuple(sorted(frame["strategy"].unique()))
+    baseline = baseline or names[0]
+    if baseline not in names:
+        raise InputError(f"no strategy '{baseline}' among the runs; {nearest(baseline, names)}")
+    strategies = (baseline, *(s for s in names if s != baseline))
+    pairs, notes = pairs_of(frame, strategies)
+    notes = [*(f"left out: {line}" for line in runs.left_out), *notes, *told(frame)]
+    table = Figures(frame, strategies, pairs, warm_up or Cut(), cool_down or Cut())
+    notes += table.notes()
+    power = [metric for metric in POWER if metric.key in frame and frame[metric.key].notna().all()]
+    everything = {metric.key: metric for metric in (*METRICS, *power, *shown, *front_of)}
+    cells: dict[str, dict[str, Cell]] = {name: {} for name in strategies}
+    better: dict[str, Any] = {}
+    for metric in everything.values():
+        better[metric.key] = _fill(table, cells, metric)
+    notes += _doubtful(cells, shown)
+    first = frame.iloc[0]
+    comparison = Comparison(
+        strategies,
+        baseline,
+        seeds=tuple(sorted({seed for seed, _ in pairs})),
+        knowledge={name: table.knowledge(name) for name in strategies},
+        cells=cells,
+        notes=tuple(notes),
+        trace=str(first["trace"]),
+        fleet=str(first["fleet"]),
+        pairs=tuple(pairs),
+        metrics=shown,
+        rule=table.rule,
     )
-    if told["estimator"].map(_text).nunique() > 1:
-        known = ", ".join(f"{row['strategy']} {row['knowledge']}" for row in told.to_dict("records"))
-        notes.append(f"strategies were told different run times: {known}")
-    table = {(r["strategy"], r["seed"]): r for r in frame.to_dict("records")}
-    cells: dict[str, dict[str, Cell]] = {}
-    for name in strategies:
-        cells[name] = {}
-        same_jobs = all(
-            table[name, seed]["finished_sha256"] == table[baseline, seed]["finished_sha256"] for seed in seeds
+    if not front_of:
+        return comparison
+    return replace(comparison, front=_front(cells, strategies, front_of, better), front_of=front_of)
+
+
+def _fill(table: Figures, cells: dict[str, dict[str, Cell]], metric: Metric) -> dict[str, set[str]]:
+    """Fill in the cells of a metric; who is distinguishably better than whom."""
+    names, factors = table.names, table.factors
+    rows = {name: table.row(name, metric) for name in names}
+    made = {name: paired(row, rows[names[0]], metric.more_is_better, *factors) for name, row in rows.items()}
+    alike = [name for name in names if table.same_jobs(name, metric) and not np.isnan(rows[name]).any()]
+    rivals = [name for name in alike if name != names[0] and not np.isnan(made[name].p)]
+    corrected = dict(zip(rivals, stats.holm(np.array([made[name].p for name in rivals])), strict=True))
+    level = (1 - stats.LEVEL) / max(len(rivals), 1)  # the least that Holm's method may ask for
+    for name, cell in made.items():
+        if not table.same_jobs(name, metric):
+            cell = Cell(cell.mean, cell.half, np.nan, np.nan, np.nan, OTHER_JOBS)
+        elif name in corrected:
+            cell = judged(cell, float(corrected[name]), metric.more_is_better)
+            if cell.verdict == SAME and sum(len(np.unique(each)) > 1 for each in factors) < 2:
+                more = stats.more_pairs(stats.differences(rows[name], rows[names[0]]), level)
+                cell = replace(cell, more=more)
+        cells[name][metric.key] = cell
+    if len(alike) < 2 or len(rows[names[0]]) < 2:
+        return {}
+    ranks = stats.ranks(np.stack([rows[name] for name in alike]), metric.more_is_better, *factors)
+    columns = (ranks.place, ranks.low, ranks.high, ranks.first)
+    for name, *four in zip(alike, *(column.tolist() for column in columns), strict=True):
+        place, low, high, first = four
+        cells[name][metric.key] = replace(
+            cells[name][metric.key], place=place, place_low=low, place_high=high, first=first
         )
-        for metric in METRICS:
-            ours, base = (_column(table, who, seeds, metric) for who in (name, baseline))
-            cell = paired(ours, base, metric.more_is_better)
-            if not (same_jobs or metric.of_all):
-                cell = Cell(cell.mean, cell.half, np.nan, np.nan, np.nan, OTHER_JOBS)
-            cells[name][metric.key] = cell
-        if not same_jobs:
-            notes.append(_other_jobs(table, name, baseline, seeds))
-    knowledge = {name: str(table[name, seeds[0]]["knowledge"]) for name in strategies}
-    first = table[baseline, seeds[0]]
-    seeds_ = tuple(int(seed) for seed in seeds)
-    return Comparison(
-        strategies, baseline, seeds_, knowledge, cells, tuple(notes), str(first["trace"]), str(first["fleet"])
-    )
+    return {name: {alike[j] for j in np.flatnonzero(ranks.better[:, i])} for i, name in enumerate(alike)}
 
 
-def _column(
-    table: dict[tuple[Any, Any], dict[Any, Any]], name: str, seeds: Sequence[int], metric: Metric
-) -> npt.NDArray[np.float64]:
-    values = [table[name, seed][metric.key] for seed in seeds]
-    return np.array([np.nan if v is None else v for v in values], dtype=np.float64) / metric.scale
-
-
-def _other_jobs(table: dict[tuple[Any, Any], dict[Any, Any]], name: str, baseline: str, seeds: Sequence[int]) -> str:
-    """Who finished how many jobs, of a strategy that did not finish the baseline's."""
-
-    def total(who: str, key: str) -> int:
-        return sum(int(table[who, seed][key]) for seed in seeds)
-
-    said = [
-        f"{who} {total(who, 'jobs_finished'):,} of {total(who, 'jobs_submitted'):,}"
-        f" ({total(who, 'jobs_rejected'):,} rejected, {total(who, 'jobs_unfinished'):,} unfinished)"
-        for who in (name, baseline)
+def _doubtful(cells: dict[str, dict[str, Cell]], shown: Sequence[Metric]) -> list[str]:
+    """Where Student's interval and the bootstrap's do not agree whether there is a difference."""
+    found = [
+        f"{name} in {metric.title}"
+        for name, mine in cells.items()
+        for metric in shown
+        for cell in [mine[metric.key]]
+        if not np.isnan(cell.bca_low) and (cell.low <= 0 <= cell.high) != (cell.bca_low <= 0 <= cell.bca_high)
     ]
-    what = "JCT, queue delay, cost and utilisation"
-    return f"{name} cannot be compared with {baseline} in {what}, having finished other jobs: {said[0]}, {said[1]}"
+    return [f"t and bootstrap intervals disagree about zero (skewed differences?): {', '.join(found)}"] * bool(found)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def _same(frame: pd.DataFrame, key: str, what: str) -> None:
-    """Refuse runs that differ in a part of their identity, naming two that do and the difference."""
-    values = frame[key].map(_text)
-    if values.nunique() > 1:
-        first, other = (frame[values == value].iloc[0] for value in values.unique()[:2])
-        shown = [
-            f"{run['folder']} has {_shown(run[key], than[key], run[_NAMES.get(key, key)])}"
-            for run, than in ((first, other), (other, first))
+def _front(
+    cells: dict[str, dict[str, Cell]], strategies: Sequence[str], metrics: Sequence[Metric], better: dict[str, Any]
+) -> dict[str, str]:
+    """Where each strategy is: on the front by its means, or dominated by whom, and whether that can be told."""
+    alike = [
+        name
+        for name in strategies
+        if not any(cells[name][m.key].verdict == OTHER_JOBS or np.isnan(cells[name][m.key].mean) for m in metrics)
+    ]
+    sign = np.array([-1.0 if metric.more_is_better else 1.0 for metric in metrics])
+    points = np.array([[cells[name][metric.key].mean for metric in metrics] for name in alike]) * sign
+    out = dict.fromkeys(strategies, OTHER_JOBS)
+    for i, above in enumerate(stats.dominators(points.reshape(len(alike), len(metrics)))):
+        by = [alike[j] for j in np.flatnonzero(above)]
+        name = alike[i]
+        sure = [
+            each
+            for each in by
+            if all(
+                each in better[m.key].get(name, ()) or cells[each][m.key].mean == cells[name][m.key].mean
+                for m in metrics
+            )
         ]
-        raise InputError(f"different {what} cannot be compared: {shown[0]}, {shown[1]}")
-
-
-def _shown(value: Any, than: Any, name: Any) -> str:
-    """A value as it is shown beside another: of parameters those that differ, of a hash its name and beginning."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={each}" for key, each in value.items() if (than or {}).get(key) != each) or "none"
-    return str(name) if name == value else f"{name} ({str(value)[:8]})"
+        out[name] = f"dominated by {', '.join(sure)}" if sure else f"behind {', '.join(by)}, {SAME}" if by else ON_FRONT
+    return out

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.compare import BETTER, METRICS, OTHER_JOBS, WORSE, Comparison
+from hcsim.compare import BETTER, OTHER_JOBS, WORSE, Comparison
+from hcsim.stats import dominators
+from hcsim.tables import header
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,39 +44,45 @@ def line(comparison: Comparison, name: str) -> dict[str, Any]:
     return {"color": colour(comparison, name), "ls": ("-", "--", ":", "-.")[turn % 4], "label": name}
 
 
-def tradeoff(ax: Axes, comparison: Comparison) -> Axes:
-    """Cost against mean JCT with 95 % intervals over seeds; the Pareto front is a line through those on it.
+def tradeoff(ax: Axes, comparison: Comparison, x: str = "cost_usd", y: str = "jct_mean_s") -> Axes:
+    """A figure against another with 95 % intervals; the Pareto front is a line through the strategies on it.
 
     Strategies that finished other jobs than the baseline are hollow and not on the front: their figures are of others.
+
+    Args:
+        x, y: keys of metrics of the comparison.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    points, apart = {}, set()
+    across, up = comparison.metric(x), comparison.metric(y)
+    points, bars, apart = {}, {}, set()
     for name in comparison.strategies:
-        x, y = comparison.cells[name]["cost_usd"], comparison.cells[name]["jct_mean_s"]
-        if np.isnan(x.mean) or np.isnan(y.mean):
+        ours = [comparison.cells[name][key] for key in (x, y)]
+        if any(np.isnan(cell.mean) for cell in ours):
             continue  # it finished nothing
-        points[name], tint = (x.mean, y.mean), colour(comparison, name)
-        if y.verdict == OTHER_JOBS:
+        points[name], tint = (ours[0].mean, ours[1].mean), colour(comparison, name)
+        bars[name] = (_bar(ours[0].half), _bar(ours[1].half))
+        if any(cell.verdict == OTHER_JOBS for cell in ours):
             apart.add(name)
-        bars: dict[str, Any] = {"xerr": _bar(x.half), "yerr": _bar(y.half), "capsize": 2, "lw": 1, "alpha": 0.45}
-        ax.errorbar(x.mean, y.mean, fmt="none", color=tint, **bars)
-        ax.plot(x.mean, y.mean, "o", color=tint, mfc="white" if name in apart else tint, ms=6, zorder=3)
-    rivals = [p for name, p in points.items() if name not in apart]
-    front = sorted(p for p in rivals if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in rivals))
-    if front:
-        ax.plot(*np.array(front).T, color="#999999", lw=1, ls="--", zorder=0, label="Pareto front")
+        style: dict[str, Any] = {"xerr": bars[name][0], "yerr": bars[name][1], "capsize": 2, "lw": 1, "alpha": 0.45}
+        ax.errorbar(*points[name], fmt="none", color=tint, **style)
+        ax.plot(*points[name], "o", color=tint, mfc="white" if name in apart else tint, ms=6, zorder=3)
+    rivals = np.array([point for name, point in points.items() if name not in apart]).reshape(-1, 2)
+    sign = np.array([-1.0 if metric.more_is_better else 1.0 for metric in (across, up)])
+    front = rivals[~dominators(rivals * sign).any(axis=1)]
+    if len(front):
+        ax.plot(*front[np.lexsort(front.T[::-1])].T, color="#999999", lw=1, ls="--", zorder=0, label="Pareto front")
         ax.legend(frameon=False, loc="best", fontsize=8)
-    if points and max(p[1] for p in points.values()) > 4 * min(p[1] for p in points.values()):
+    heights = [point[1] for point in points.values()]
+    if heights and max(heights) > 4 * min(heights) > 0:
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.margins(x=0.12, y=0.12)
-    ax.set_xlabel("cost (kUSD)")
-    ax.set_ylabel("mean JCT (h)")
-    spans = {n: (comparison.cells[n]["cost_usd"], comparison.cells[n]["jct_mean_s"]) for n in points}
-    _label(ax, points, {n: (_bar(x.half), _bar(y.half)) for n, (x, y) in spans.items()}, comparison)
+    ax.set_xlabel(header(across))
+    ax.set_ylabel(header(up))
+    _label(ax, points, bars, comparison)
     return ax
 
 
@@ -191,7 +199,7 @@ def queue(ax: Axes, timeline: pd.DataFrame, comparison: Comparison) -> Axes:
 def _costs(ledger: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
     """Mean kUSD per run, a row per strategy and a column per (market or category, whether a job's)."""
     part = [ledger["strategy"], ledger["market"].astype(str), ledger["job"] >= 0]
-    usd = ledger["usd"].groupby(part).sum() / len(comparison.seeds) / 1000.0
+    usd = ledger["usd"].groupby(part).sum() / len(comparison.pairs or comparison.seeds) / 1000.0
     return usd.unstack([1, 2]).reindex(list(comparison.strategies)).fillna(0.0)
 
 
@@ -245,8 +253,8 @@ def cost_steps(ax: Axes, ledger: pd.DataFrame, comparison: Comparison) -> Axes:
 
 
 def differences(ax: Axes, comparison: Comparison, key: str) -> Axes:
-    """Paired difference of a metric from the baseline with its 95 % interval; hollow where it contains zero."""
-    metric = next(m for m in METRICS if m.key == key)
+    """Paired difference of a metric from the baseline with its 95 % interval; hollow where it is not claimed."""
+    metric = comparison.metric(key)
     names = [n for n in comparison.strategies if n != comparison.baseline][::-1]
     reach = []
     for i, name in enumerate(names):

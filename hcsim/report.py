@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hcsim import plots
-from hcsim.compare import BETTER, METRICS, OTHER_JOBS, SAME, SINGLE, WORSE, Comparison, paired
-from hcsim.experiment import Runs, write_atomically
+from hcsim.compare import OTHER_JOBS, POWER, SAME, SINGLE, Comparison, Metric
+from hcsim.experiment import write_atomically
+from hcsim.runs import Runs
+from hcsim.tables import front, rules
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,19 +47,18 @@ def write_report(comparison: Comparison, runs: Runs, path: Path) -> None:
 def render(comparison: Comparison, runs: Runs) -> str:
     """The page as a string."""
     first = comparison.seeds[0]
-    mine = runs.runs["strategy"].isin(comparison.strategies) & runs.runs["seed"].isin(comparison.seeds)
-    jobs = runs.jobs[runs.jobs["seed"].isin(comparison.seeds)]
-    ledger = runs.ledger[runs.ledger["seed"].isin(comparison.seeds)]
-    timeline = runs.timeline[runs.timeline["seed"] == first]
+    jobs, ledger = comparison.of_pairs(runs.jobs), comparison.of_pairs(runs.ledger)
+    timeline = comparison.of_pairs(runs.timeline, first=True)
     seeds = f"all {len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else "one seed"
+    rule = html.escape(" ".join([*rules(comparison), *front(comparison)]))
     body = [
         f"<h1>{html.escape(comparison.trace)} on {html.escape(comparison.fleet)}</h1>",
-        _facts(comparison, runs.runs[mine]),
+        _facts(comparison, comparison.of_pairs(runs.runs)),
         "<h2>Comparison</h2>",
         f"<p class=note>Jobs over {seeds}; the others are means over seeds ± 95 % interval, below them the paired"
-        f" difference from <b>{html.escape(comparison.baseline)}</b>, seed by seed. Nothing is called better or worse"
-        " whose interval contains zero, or that depends on which jobs were finished where these differ.</p>",
-        _table(comparison),
+        f" difference from <b>{html.escape(comparison.baseline)}</b>, pair by pair. Nothing is called better or worse"
+        f" that depends on which jobs were finished where these differ. {rule}</p>",
+        _table(comparison, comparison.metrics),
         *(f"<p class=note>Note: {html.escape(note)}.</p>" for note in comparison.notes),
         "<h2>Cost against completion time</h2>",
         _figure(
@@ -101,7 +100,7 @@ def render(comparison: Comparison, runs: Runs) -> str:
             f" right: the steps from the cost of {comparison.baseline} to that of each other strategy.",
             lambda figure: _bills(figure, ledger, comparison),
         ),
-        _power(comparison, runs.runs[mine]),
+        _power(comparison),
     ]
     title = f"{comparison.trace} on {comparison.fleet}"
     return (
@@ -126,12 +125,12 @@ def _facts(comparison: Comparison, frame: Any) -> str:
     return "<dl>" + "".join(f"<dt>{k}</dt><dd>{html.escape(str(v))}</dd>" for k, v in rows.items()) + "</dl>"
 
 
-def _table(comparison: Comparison) -> str:
-    head = "".join(f"<th>{m.title} ({m.unit})</th>" for m in METRICS)
+def _table(comparison: Comparison, metrics: Sequence[Metric]) -> str:
+    head = "".join(f"<th>{m.title} ({m.unit})</th>" for m in metrics)
     rows = []
     for name in comparison.strategies:
         cells = [f"<td><b>{html.escape(name)}</b><small>knows: {html.escape(comparison.knowledge[name])}</small></td>"]
-        for metric in METRICS:
+        for metric in metrics:
             mean, verdict = (each.replace(" ± ", "&nbsp;±&nbsp;") for each in comparison.shown(name, metric))
             kind = "" if verdict in (SAME, SINGLE, OTHER_JOBS, "baseline") else verdict.split(" ")[0]
             cells.append(f"<td>{mean}<small class='{kind}'>{verdict}</small></td>")
@@ -139,33 +138,14 @@ def _table(comparison: Comparison) -> str:
     return f"<table><thead><tr><th>strategy</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _power(comparison: Comparison, frame: Any) -> str:
+def _power(comparison: Comparison) -> str:
     """Energy and carbon as a table; nothing where no run has any."""
-    columns = (("energy_kwh", "energy (MWh)", 1000.0), ("carbon_kg", "carbon (t CO2e)", 1000.0))
-    shown = [each for each in columns if each[0] in frame and frame[each[0]].notna().all()]
-    if not shown:
+    metrics = [metric for metric in POWER if metric.key in comparison.cells[comparison.baseline]]
+    if not metrics:
         return ""
-    by = frame.sort_values("seed").set_index("strategy")
-    rows = []
-    for name in comparison.strategies:
-        cells = [f"<td><b>{html.escape(name)}</b></td>"]
-        for key, _, scale in shown:
-            ours, base = (
-                np.atleast_1d(by.loc[each, key]).astype(float) / scale for each in (name, comparison.baseline)
-            )
-            cell = paired(ours, base, more_is_better=False)
-            half = "" if np.isnan(cell.half) else f"&nbsp;±&nbsp;{cell.half:,.3g}"
-            delta = f"{cell.verdict} ({cell.difference:+,.3g})"
-            if name == comparison.baseline or name in comparison.other_jobs:
-                delta = "baseline" if name == comparison.baseline else OTHER_JOBS
-            kind = cell.verdict if delta.startswith((BETTER, WORSE)) else ""
-            cells.append(f"<td>{cell.mean:,.4g}{half}<small class='{kind}'>{delta}</small></td>")
-        rows.append("<tr>" + "".join(cells) + "</tr>")
-    head = "".join(f"<th>{title}</th>" for _, title, _ in shown)
     return (
         "<h2>Energy and carbon</h2><p class=note>At the meter, PUE included, of all nodes that were up, used or not;"
-        " carbon by the intensity of each site's grid at the time.</p>"
-        f"<table><thead><tr><th>strategy</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f" carbon by the intensity of each site's grid at the time.</p>{_table(comparison, metrics)}"
     )
 
 

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hcsim import Experiment, InputError, Perf, Plan, Strategy, View, while_waiting
-from hcsim.compare import BETTER, METRICS, OTHER_JOBS, SAME, SINGLE, WORSE, compare, load_runs, paired, t_interval
+from hcsim.compare import BETTER, METRICS, MISSING, ON_FRONT, OTHER_JOBS, SAME, SINGLE, WORSE, compare, paired
 from hcsim.estimators import Noisy, Oracle
-from hcsim.experiment import Runs, load
+from hcsim.runs import Runs, load, read_runs
 from hcsim.sim import Simulated
+from hcsim.stats import t_interval
 from hcsim.strategies.easy_backfill import EasyBackfill
 from hcsim.strategies.fifo import Fifo
 from hcsim.strategies.first_fit import FirstFit
@@ -44,7 +45,7 @@ def runs(figures: dict[str, dict[str, list[float | None]]], **columns: Any) -> R
             row |= {"jobs_sha256": f"jobs{i}", "fleet_sha256": "fleet", "versions": {"hcsim": "1"}, "code_sha256": "c"}
             row |= {"executor": "sim", "executor_params": {"until_s": "inf"}, "perf": {"scaling": 0.9}}
             row |= {"strategy_params": {}, "strategy_sha256": strategy, "estimator": None, "forecast_error": None}
-            row |= {"jobs_submitted": 1, "finished_sha256": f"jobs{i}"}
+            row |= {"jobs_submitted": 1, "finished_sha256": f"jobs{i}", "window": "", "trace_source": {}}
             rows.append(row | {"folder": f"{strategy}/{i}"} | columns)
     made = Runs(())
     made.__dict__["runs"] = pd.DataFrame(rows)  # a cached property: what would be read from the folders
@@ -129,7 +130,7 @@ def test_the_table_holds_the_same_as_the_frame() -> None:
     assert row["unit"] == "h" and row["difference"] == pytest.approx((1 + 3700 / 3600 + 1) / 3)
     assert row["verdict"] == WORSE and frame.loc[("other", "cost"), "verdict"] == SAME
     text = comparison.markdown()
-    assert text.count("\n") == 4 and "baseline" in text and "worse by" in text and SAME in text
+    assert text.count("\n|") == 3 and "baseline" in text and "worse by" in text and SAME in text
     assert comparison.seeds == (0, 1, 2) and comparison.notes == ()
 
 
@@ -259,6 +260,145 @@ def test_a_figure_and_its_half_width() -> None:
     assert comparison.shown("a", KEYS["gpu_utilization"])[0] == "50.0 ± 0"
 
 
+# -- several strategies ------------------------------------------------------------------------------------------------
+
+
+def of(key: str, figures: dict[str, Any]) -> Runs:
+    """Runs that differ in one figure."""
+    return runs({name: {key: list(map(float, values))} for name, values in figures.items()})
+
+
+def test_an_a_a_comparison_finds_nothing(tmp_path: Path) -> None:
+    """The same strategy under five names: the runs are alike to the bit, and every verdict says so."""
+    twin = Twin(n=100, gpus=16, max_gang=8, attributes={"residency_share": 0, "dataset_share": 0})
+    for seed in (1, 2, 3):
+        for name in "abcde":
+            Experiment(owned(2), twin, Fifo(), seed=seed, names={"strategy": name}).run(tmp_path / f"{name}{seed}")
+    said = hcsim("compare", tmp_path)
+    assert said.status == 0 and "better by" not in said.out and "worse by" not in said.out and "+" not in said.out
+    frame = pd.read_csv(tmp_path / "comparison.csv")
+    assert set(frame["verdict"]) == {SAME}
+    assert (frame["difference"].dropna() == 0).all() and set(frame["place_high"].dropna()) == {5.0}
+
+
+def test_seeds_that_are_all_alike_are_an_a_a_comparison() -> None:
+    """Eight strategies that differ by noise alone: with p < 0.05 for one of them, and no claim."""
+    noise = np.random.default_rng(14).standard_normal((8, 5))
+    found = compare(of("jct_mean_s", {f"s{i}": 36000 + 360 * row for i, row in enumerate(noise)}))
+    p = [stats.ttest_rel(row, noise[0]).pvalue for row in noise[1:]]
+    cells = [found.cells[f"s{i}"]["jct_mean_s"] for i in range(1, 8)]
+    assert min(p) < 0.05 and {cell.verdict for cell in cells} == {SAME}
+    assert min(cell.p for cell in cells) == pytest.approx(min(1.0, 7 * min(p)))
+
+
+def test_a_family_is_the_strategies_that_can_be_compared() -> None:
+    """A rival without the figure, or with other jobs, costs the others nothing."""
+    base = np.array([10.0, 12.0, 9.0, 11.0, 10.0])
+    close = base - np.array([1.0, 0.2, 0.9, 0.1, 0.6])
+    alone = compare(of("jct_mean_s", {"a": base, "b": close})).cells["b"]["jct_mean_s"]
+    assert 0.02 < alone.p < 0.05 and alone.verdict == BETTER
+    made = of("jct_mean_s", {"a": base, "b": close, "c": base + 9, "d": base * np.nan, "e": base})
+    made.runs.loc[made.runs["strategy"] == "c", "finished_sha256"] = "others"
+    made.runs.loc[made.runs["strategy"] == "e", "finished_sha256"] = "others"
+    cells = compare(made).cells
+    assert cells["b"]["jct_mean_s"].p == alone.p and cells["d"]["jct_mean_s"].verdict == MISSING
+    third = compare(of("jct_mean_s", {"a": base, "b": close, "c": base + close - base[::-1]})).cells["b"]["jct_mean_s"]
+    assert third.p == pytest.approx(2 * alone.p) and third.verdict == SAME
+
+
+def test_how_many_more_seeds() -> None:
+    base = np.array([10.0, 20.0, 30.0, 40.0])
+    found = compare(of("cost_usd", {"a": base, "b": base + np.array([0.5, -0.5, 2.0, 1.0])}))
+    cell = found.cells["b"]["cost_usd"]
+    assert cell.verdict == SAME and cell.d == pytest.approx(0.7206, abs=1e-4)
+    assert cell.more == 14  # 18 pairs in all: (1.96 + 0.84)² / 0.7206² = 15.1, and the t test's 2 to 3 more
+    assert found.shown("b", KEYS["cost_usd"])[1] == "not distinguishable (+14 seeds)"
+    assert "n more seeds would separate it from a with a chance of 80 %" in found.markdown()
+    two = compare(of("cost_usd", {"a": base, "b": base + np.array([0.5, -0.5, 2.0, 1.0]), "c": base[::-1]}))
+    assert (two.cells["b"]["cost_usd"].more or 0) > 14  # at the level that Holm's method may ask for
+
+
+def test_from_twenty_seeds_on_the_bootstrap_stands_beside() -> None:
+    base = np.linspace(1000, 3000, 20)
+    skewed = base + np.r_[np.full(19, 10.0), -180.0] + np.linspace(0, 1, 20)
+    found = compare(of("cost_usd", {"a": base, "b": skewed}))
+    cell = found.cells["b"]["cost_usd"]
+    want = stats.bootstrap((1e-3 * (skewed - base),), np.mean, method="BCa", rng=np.random.default_rng(7))
+    assert (cell.bca_low, cell.bca_high) == pytest.approx(tuple(want.confidence_interval), abs=1.5e-3)
+    assert np.isnan(compare(of("cost_usd", {"a": base[:19], "b": skewed[:19]})).cells["b"]["cost_usd"].bca_low)
+    lopsided = base + np.exp(1.3 * np.random.default_rng(4).standard_normal(20)) - 1.2
+    found = compare(of("cost_usd", {"a": base, "b": lopsided}))
+    cell = found.cells["b"]["cost_usd"]
+    assert cell.low < 0 < cell.bca_low and cell.verdict == SAME  # the verdict is Student's, and the reader is told
+    assert found.notes == ("t and bootstrap intervals disagree about zero (skewed differences?): b in cost",)
+
+
+def test_a_pareto_front_says_what_can_be_told() -> None:
+    base = np.array([10.0, 20.0, 30.0, 40.0])
+    noise = np.array([0.01, -0.01, 0.02, -0.02])
+    made = runs(
+        {
+            name: {"cost_usd": (base + cost).tolist(), "jct_mean_s": (base + jct).tolist()}
+            for name, cost, jct in (
+                ("cheap", noise, 5 + noise),
+                ("quick", 5 + noise, 2 * noise),
+                ("poor", 6 + 2 * noise, 6 - noise),
+                ("maybe", noise + np.array([3, -2.9, 3, -2.9]), 5 + 3 * noise + 0.001),
+            )
+        }
+    )
+    found = compare(made, "cheap", pareto=["cost_usd", "jct_mean_s"])
+    assert found.front["cheap"] == found.front["quick"] == ON_FRONT
+    assert found.front["poor"].startswith("dominated by cheap, quick")
+    assert found.front["maybe"] == "behind cheap, not distinguishable"
+    assert "Pareto front of cost and mean JCT: cheap is on the front; " in found.markdown()
+    made.runs.loc[made.runs["strategy"] == "quick", "finished_sha256"] = "others"
+    assert compare(made, "cheap", pareto=["cost_usd", "jct_mean_s"]).front["quick"] == OTHER_JOBS
+    # of two figures of which more is better, all else equal
+    turned = compare(made, "cheap", pareto=["cost_usd:max", "jct_mean_s:max"])
+    assert turned.front["poor"] == ON_FRONT and turned.front["cheap"].startswith("dominated by poor")
+
+
+def test_metrics_can_be_chosen() -> None:
+    made = runs({"a": {"preemptions": [1.0, 2.0]}, "b": {"preemptions": [5.0, 6.5]}})
+    found = compare(made, metrics=["cost_usd", "preemptions"])
+    assert [m.key for m in found.metrics] == ["cost_usd", "preemptions"]
+    assert found.cells["b"]["preemptions"].mean == 5.75 and "| preemptions |" in found.markdown()
+    assert set(found.frame["metric"]) == {"cost", "preemptions"}
+    for metrics, pareto, said in (
+        (["cost_us"], [], "--metrics: no figure 'cost_us'; did you mean 'cost_usd'"),
+        ([], ["cost_usd", "jct"], "--pareto: no figure 'jct'"),
+        ([], ["cost_usd:least", "jct_mean_s"], "--pareto: 'cost_usd:least', expected cost_usd:min or cost_usd:max"),
+        ([], ["cost_usd"], "--pareto: 'cost_usd' is one figure, expected two or more"),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)):
+            compare(made, metrics=metrics, pareto=pareto)
+
+
+def test_mixed_versions_are_named() -> None:
+    made = runs({"a": {"cost_usd": [1.0, 2.0]}, "b": {"cost_usd": [1.0, 2.0]}})
+    made.runs["versions"] = [{"hcsim": "1", "numpy": v} for v in ("2.0", "2.0", "2.1", "2.1")]
+    made.runs["code_sha256"] = ["0123456789", "0123456789", "0123456789", "9876543210"]
+    (note,) = compare(made).notes
+    assert "numpy 2.0 in a/0, 2.1 in b/0; the engine's code 01234567 in a/0, 98765432 in b/1" in note
+
+
+def test_the_latex_table_is_whole() -> None:
+    """Every row has as many cells as columns, braces balance, and what LaTeX would read as its own is escaped."""
+    figures = {"own_first": {"gpu_utilization": [0.5, 0.6, 0.7]}, "50%_&_#": {"gpu_utilization": [0.51, 0.62, 0.73]}}
+    made = runs(figures)  # type: ignore[arg-type]
+    made.runs["trace"], made.runs["fleet"] = "a~b^c", "{x}\\y$"
+    made.runs.loc[0, "versions"] = "other"
+    text = compare(made).latex()
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(body) == 2 + 2 * 2 and {len(re.findall(r"(?<!\\)&", line)) for line in body} == {len(METRICS)}
+    plain = re.sub(r"\\[{}\\]", "", re.sub(r"(?m)^%.*$", "", text))
+    assert plain.count("{") == plain.count("}")
+    assert not re.search(r"(?<!\\)[%#_]", re.sub(r"(?m)^%.*$", "", text))
+    assert r"50\%\_\&\_\#" in text and r"a\textasciitilde{}b\textasciicircum{}c" in text
+    assert r"\{x\}\textbackslash{}y\$" in text and r"$\pm$" in text and r"\toprule" in text
+
+
 # -- hcsim compare -----------------------------------------------------------------------------------------------------
 
 
@@ -378,6 +518,15 @@ def test_compare_writes_a_table_and_a_page(sweep: Path, tmp_path: Path) -> None:
     assert again.status == 0 and (tmp_path / "again" / "report.html").read_text(encoding="utf-8") == page
 
 
+@pytest.mark.parametrize("name", ["table.tex", "table.md", "table.csv", "table.html"])
+def test_out_may_be_one_file(sweep: Path, tmp_path: Path, name: str) -> None:
+    said = hcsim("compare", sweep, "--out", tmp_path / "paper" / name, "--pareto", "cost_usd,jct_mean_s")
+    assert said.status == 0 and [path.name for path in (tmp_path / "paper").iterdir()] == [name]
+    text = (tmp_path / "paper" / name).read_text()
+    assert ("owned_first" if name != "table.tex" else r"owned\_first") in text
+    assert not list(sweep.glob("comparison.*")) and "Pareto front of cost and mean JCT" in said.out
+
+
 def test_one_run_can_be_shown(sweep: Path, tmp_path: Path) -> None:
     said = hcsim("compare", next(iter(sorted(sweep.glob("*/")))), "--out", tmp_path)
     assert said.status == 0 and "1 seed:" in said.out and (tmp_path / "report.html").is_file()
@@ -416,7 +565,7 @@ def spoil(folder: Path, how: str) -> None:
 def test_a_run_that_cannot_be_read_is_left_out_and_named(sweep: Path, tmp_path: Path, how: str, said: str) -> None:
     shutil.copytree(sweep, tmp_path / "sweep")
     spoil(tmp_path / "sweep", how)
-    _, left_out = load_runs([tmp_path / "sweep"])
+    left_out = read_runs([tmp_path / "sweep"]).left_out
     assert len(left_out) == 1 and said in left_out[0] and left_out[0].startswith(f"{tmp_path}/sweep/")
 
 

@@ -119,10 +119,10 @@ def test_parameters_may_be_given_without_being_in_a_file() -> None:
 
 def test_a_part_may_be_a_function_and_have_parts() -> None:
     """What is made need not be a class, and Hydra's own keys are left alone."""
-    checked({"_target_": "hcsim.experiment.load", "_args_": ["a"], "_convert_": "all"}, "trace")
+    checked({"_target_": "hcsim.runs.load", "_args_": ["a"], "_convert_": "all"}, "trace")
     checked({"_target_": "builtins.dict", "whatever": 1}, "perf")
     with pytest.raises(InputError, match=r"trace: no parameter 'folder'; did you mean 'folders'"):
-        checked({"_target_": "hcsim.compare.load_runs", "folder": "a"}, "trace")
+        checked({"_target_": "hcsim.runs.read_runs", "folder": "a"}, "trace")
 
 
 def test_values_are_held_against_their_annotations() -> None:

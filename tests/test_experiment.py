@@ -15,9 +15,10 @@ import pytest
 from hcsim import Experiment, InputError, Jobs, Plan, Strategy, View
 from hcsim.control import StrategyError
 from hcsim.estimators import Nothing, Oracle
-from hcsim.experiment import Result, load, versions, write_atomically
+from hcsim.experiment import Result, versions, write_atomically
 from hcsim.log import Log
 from hcsim.replay import replay
+from hcsim.runs import load
 from hcsim.strategies.fifo import Fifo
 from hcsim.strategies.las import Las
 from hcsim.strategies.sjf import Sjf

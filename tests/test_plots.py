@@ -3,6 +3,7 @@ the table."""
 
 from __future__ import annotations
 
+import inspect
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
-from hcsim import plots
+from hcsim import InputError, plots
 from hcsim.compare import METRICS, OTHER_JOBS, SAME, WORSE, Cell, Comparison
 from hcsim.report import _occupancies, _power
 
@@ -94,6 +95,40 @@ def test_a_strategy_that_finished_nothing_has_no_point() -> None:
     ax = plots.tradeoff(axes(), comparison({"none": (np.nan, np.nan), "some": (1.0, 2.0)}))
     assert [text.get_text() for text in ax.texts] == ["some"]
     plots.tradeoff(axes(), comparison({"none": (np.nan, np.nan)}))
+
+
+def test_a_trade_off_of_other_figures() -> None:
+    """Where more is better in one of them the front is on the other side."""
+    points = {"base": (5.0, 5.0), "dear": (9.0, 3.0), "poor": (9.5, 2.0)}
+    made = comparison(points)
+    for name, (_, used) in points.items():
+        made.cells[name]["gpu_utilization"] = Cell(used, 0.0, 2.0, 1.0, 3.0, WORSE)
+    ax = plots.tradeoff(axes(), made, "cost_usd", "gpu_utilization")
+    front = next(line for line in ax.lines if line.get_label() == "Pareto front")
+    assert front.get_xydata().tolist() == [[5.0, 5.0]]  # type: ignore[union-attr]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("cost (kUSD)", "utilisation (%)")
+    with pytest.raises(InputError, match="no metric 'cost'; did you mean 'cost_usd'"):
+        plots.tradeoff(axes(), made, "cost")
+
+
+def test_functions_draw_on_the_axes_they_are_given_and_return_them() -> None:
+    made = comparison({"a": (1.0, 2.0), "b": (2.0, 1.0)})
+    times = pd.concat([timeline("a", 1.0), timeline("b", 2.0)])
+    finished = pd.DataFrame({"strategy": ["a", "b"], "jct_s": [60.0, 90.0]})
+    bill = pd.DataFrame({"strategy": ["a", "b"], "market": ["owned", "spot"], "usd": [1e3, 2e3]})
+    given_ = {
+        plots.tradeoff: (made,),
+        plots.jct_cdf: (finished, made),
+        plots.occupancy: (timeline("a", 1.0), "a"),
+        plots.queue: (times, made),
+        plots.cost_by_market: (bill, made),
+        plots.differences: (made, "cost_usd"),
+    }
+    public = [each for name, each in vars(plots).items() if inspect.isfunction(each) and not name.startswith("_")]
+    assert {each for each in public if next(iter(inspect.signature(each).parameters)) == "ax"} == set(given_)
+    for function, arguments in given_.items():
+        ax = axes()
+        assert function(ax, *arguments) is ax and ax.has_data()  # type: ignore[operator]
 
 
 def timeline(strategy: str, days: float) -> pd.DataFrame:
