@@ -53,12 +53,14 @@ def checked(node: Any, key: str, hint: Any = None) -> None:
 
 
 def _dataclass(hint: Any) -> Any:
-    """The dataclass of a hint ``SomeDataclass | Mapping``, which a configuration gives as a mapping; else the hint."""
+    """The one dataclass of a union, which a configuration gives as a mapping; else the hint."""
     found = [each for each in typing.get_args(hint) if dataclasses.is_dataclass(each)]
     return found[0] if len(found) == 1 and typing.get_origin(hint) in (typing.Union, types.UnionType) else hint
 
 
 def _typed(value: Any, hint: Any, key: str) -> None:
+    if value is None and type(None) in typing.get_args(hint):
+        return
     expected = None
     hint = _dataclass(hint)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)

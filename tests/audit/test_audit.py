@@ -362,6 +362,7 @@ UNSEEN: dict[Kind, str] = {
     Kind.STOCK_CHANGED: "of several causes the least is told, and only what is rented against it shows",
     Kind.HELD: "a job that waits, or is set aside, looks the same",
     Kind.RESUMED: "as above",
+    Kind.ENDED: "a run may be stopped at any time",
     Kind.REJECTED: "the same as waiting for ever",
     Kind.LINK_DOWN: "only what is carried meanwhile shows",
     Kind.LINK_UP: "as above",

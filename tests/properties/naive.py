@@ -145,10 +145,10 @@ def check_index(world: World, state: State) -> None:
 
 
 def check_fits(world: World, state: State) -> None:
-    """First fit, best fit and placeable find what a scan finds, for every job whatever its status."""
+    """First fit, best fit and placeable find what a scan finds, for every job that has arrived."""
     naive, books = Naive(world, state), state.books
     fit: dict[int, Any] = {}
-    for job, c in enumerate(books.job_class):
+    for job, c in enumerate(books.job_class[: books.arrived]):
         if c not in fit:
             fit[c] = naive.fit(job)
             assert Plan(books).first_fit(job) == fit[c], f"first fit of job {job}"
