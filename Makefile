@@ -21,7 +21,7 @@ stamp_dev := $(VENV)/.hcsim-dev
 inputs := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench fuzz lint unit bench-quick verify
+.PHONY: help setup demo test bench fuzz lint unit slow bench-quick verify
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -51,7 +51,10 @@ bench-quick: $(stamp_dev)
 	$(bin)/python -m pytest tests/bench --benchmark-disable
 
 unit: $(stamp_dev)
-	$(bin)/python -m pytest tests --ignore=tests/bench -n $(JOBS) --benchmark-disable
+	$(bin)/python -m pytest tests --ignore=tests/bench -n $(JOBS) --benchmark-disable -m "not slow"
+
+slow: $(stamp_dev) ## tests of more than ten seconds each, such as every row of every reproduction
+	$(bin)/python -m pytest tests --ignore=tests/bench -n $(JOBS) --benchmark-disable -m slow
 
 verify: $(stamp_dev) ## the full measures, by hand: large benchmarks, all strategies on the Philly log (HCSIM_DATA)
 	HCSIM_BENCH=full $(bin)/python -m pytest tests/bench
