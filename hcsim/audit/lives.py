@@ -280,6 +280,7 @@ class Lives:
         how = life.how
         self._give_claim(life, job)
         life.status, life.claim, life.how = "placed", list(left), START if ran else how
+        self.data.waits(job, self._site_of[left[0][0]])  # it will read its dataset again
         for each, mask, milli in left:
             self.nodes.promise(each, mask, milli)
             self.nodes.change(each, mask, life.how, milli)
