@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hcsim.model import InputError
-
 
 def main(run: Path) -> int:
     """Audit a run's folder and say what was found; 1 when something is wrong."""
@@ -50,16 +48,8 @@ def part_of(run: Path, name: str) -> Any:
     Raises:
         InputError: this is not a run's folder.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from hcsim.cli import kept, part, where_started
 
-    from hcsim.cli import part
-
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise InputError(f"{run}: not a run folder, it has no config.yaml")
-    try:
-        config = OmegaConf.load(path)
-    except (OmegaConfBaseException, ValueError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
-    return part(config, name)  # type: ignore[arg-type]
+    config = kept(run)
+    with where_started(config):
+        return part(config, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -106,20 +107,22 @@ def compare(folders: Sequence[str], baseline: str | None, out: Path) -> int:
 def strategies(what: str, names: Sequence[str], config_dir: str | None = None) -> int:
     """List the strategies that ship and those of ``config_dir``, or run the public checker over them."""
     from hcsim.cli import choices, compose, part
+    from hcsim.progress import Busy
 
     known = choices(config_dir)["strategy"]
     for name in names:
         if name not in known:
             raise InputError(f"no strategy '{name}'; {nearest(name, known)}")
     failed = 0
-    for name in names or known:
-        config, _ = compose([f"strategy={name}"], config_dir)
-        try:
-            strategy = part(config, "strategy")
-            print(f"{name:<22} {_about(strategy) if what == 'list' else _checked(strategy)}")
-        except (InputError, AssertionError) as error:  # one that is broken hides no other
-            failed += 1
-            print(f"{name:<22} FAILED: {error}")
+    with Busy(f"strategies {what}") as busy:
+        for name in names or known:
+            busy(f"strategies {what}: {name}")
+            try:  # one that is broken hides no other
+                strategy = part(compose([f"strategy={name}"], config_dir)[0], "strategy")
+                print(f"{name:<22} {_about(strategy) if what == 'list' else _checked(strategy)}")
+            except (InputError, AssertionError) as error:
+                failed += 1
+                print(f"{name:<22} FAILED: {error}")
     if what == "check":
         print(f"{len(names or known) - failed} of {len(names or known)} strategies pass")
     return 1 if failed else 0
@@ -137,34 +140,44 @@ def _checked(strategy: Any) -> str:
     return "ok"
 
 
-def experiment_of(run: Path) -> Any:
-    """The experiment that a run folder holds."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+def of_run(run: Path) -> tuple[Any, Any, Any]:
+    """A run's experiment, what it starts from, prepared anew, and its log.
 
-    from hcsim.cli import build
+    Raises:
+        InputError: no finished run, or one of these is not what the run recorded.
+    """
+    from hcsim.cli import build, kept, where_started
+    from hcsim.log import Log
 
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise InputError(f"{run}: not a run folder, it has no config.yaml")
+    config = kept(run)
     try:
-        config = OmegaConf.load(path)
-    except (OmegaConfBaseException, ValueError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
-    return build(config, {})  # type: ignore[arg-type]
+        summary = json.loads((run / "summary.json").read_text())
+        expected = [summary[key] for key in ("jobs_sha256", "fleet_sha256", "log_sha256")]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{run}: no finished run, its summary.json cannot be read ({error})") from None
+    with where_started(config):
+        experiment = build(config, {})
+        ready = experiment.prepare()
+    record = Log.read(run / "log.parquet")
+    now = experiment.identity(ready)
+    for what, was, found in (
+        (f"the jobs of {ready.jobs.source}: the trace", expected[0], now["jobs_sha256"]),
+        (f"fleet '{ready.fleet.name}': a file that it is read from, or hcsim,", expected[1], now["fleet_sha256"]),
+        ("the log: it or summary.json", expected[2], record.sha256),
+    ):
+        if found != was:
+            raise InputError(f"{run}: {what} has changed since the run (hash {found[:12]}, recorded {str(was)[:12]})")
+    return experiment, ready, record
 
 
 def replay(run: Path) -> int:
     """Replay a run's log through the control loop."""
-    from hcsim.log import Log
     from hcsim.progress import Busy
     from hcsim.replay import replay as again
 
-    experiment = experiment_of(run)
     started = time.monotonic()
     with Busy(f"replaying {run}"):
-        ready = experiment.prepare()
-        record = Log.read(run / "log.parquet")
+        experiment, ready, record = of_run(run)
         log = again(
             record,
             ready.fleet,
@@ -175,18 +188,18 @@ def replay(run: Path) -> int:
             experiment.seed,
             experiment.forecast_error,
         )
-    same = log.sha256 == record.sha256
-    print(f"{len(log):,} rows replayed in {time.monotonic() - started:.1f} s, hash {log.sha256[:12]}")
-    return 0 if same else 1
+    print(f"{len(log):,} rows replayed in {time.monotonic() - started:.1f} s, hash {log.sha256[:12]} as recorded")
+    return 0
 
 
 def explain(run: Path, job: int) -> int:
     """Why a job is where it is."""
     from hcsim.explain import explain as story
-    from hcsim.log import Log
+    from hcsim.progress import Busy
 
-    ready = experiment_of(run).prepare()
-    print("\n".join(story(Log.read(run / "log.parquet").array(), ready.jobs, ready.fleet, job)))
+    with Busy(f"reading {run}"):
+        _, ready, record = of_run(run)
+    print("\n".join(story(record.array(), ready.jobs, ready.fleet, job, ready.barred)))
     return 0
 
 

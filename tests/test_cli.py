@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from hcsim import __version__
 from hcsim.cli import COMMANDS, choices, folder_name
 from hcsim.log import Log
+from hcsim.traces import philly
 from tests.shell import hcsim, heeds_interrupts, swf
 
 SUMMARY = """
@@ -84,16 +86,87 @@ def test_another_configuration_in_the_same_folder_replaces_the_run(tmp_path: Pat
         assert read(tmp_path)["jobs_submitted"] == len(pd.read_parquet(tmp_path / "jobs.parquet")) == n
 
 
-def test_a_run_that_fails_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
-    assert hcsim("run", "trace.n=20", f"hydra.run.dir={tmp_path / 'run'}").status == 0
-    assert hcsim("run", "trace=swf", f"trace.path={tmp_path}/none", f"hydra.run.dir={tmp_path / 'run'}").status == 2
-    assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_run_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hcsim.strategies.fifo import Fifo
+
+    to = f"hydra.run.dir={tmp_path}"
+    assert hcsim("run", "strategy=fifo", "trace.n=20", to).status == 0
+    before = contents(tmp_path)
+    assert hcsim("run", "trace=swf", f"trace.path={tmp_path}/none", to).status == 2
+    assert contents(tmp_path) == before
+    for error, status in ((KeyboardInterrupt, 130), (KeyError, 2)):
+
+        def broken(self: Fifo, view: Any, error: type[BaseException] = error) -> Any:
+            raise error
+
+        monkeypatch.setattr(Fifo, "decide", broken)
+        assert hcsim("run", "strategy=fifo", "trace.n=30", to).status == status
+        assert contents(tmp_path) == before
+    monkeypatch.undo()
+    assert "already done" in hcsim("run", "strategy=fifo", "trace.n=20", to).out
+
+
+def test_a_finished_sweep_outlives_a_wrong_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its results stay, are not compared while the last attempt failed, and are good when the data are back."""
+    log = tmp_path / "data" / philly.FILE
+    log.parent.mkdir(parents=True)
+    rows = b"timestamp,duration,num_gpus,gpu_time,cluster\n2017-10-03 00:00:00,60,1,60,a\n"
+    log.write_bytes(gzip.compress(rows))
+    args = ("run", "-m", "trace=philly", "strategy=fifo,sjf", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    monkeypatch.setenv("HCSIM_DATA", str(tmp_path / "data"))
+    assert hcsim(*args).status == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "sweep").glob("*/*")}
+    assert len(before) == 12
+    monkeypatch.setenv("HCSIM_DATA", str(tmp_path / "nowhere"))
+    said = hcsim(*args)
+    assert said.status == 2 and said.err.count("nowhere") == 2
+    assert {path: path.read_bytes() for path in before} == before
+    said = hcsim("compare", tmp_path / "sweep")
+    assert said.status == 2 and "2 left out" in said.err
+    (tmp_path / "data").rename(tmp_path / "moved")
+    monkeypatch.setenv("HCSIM_DATA", str(tmp_path / "moved"))
+    said = hcsim(*args)
+    assert said.status == 0 and said.out.count("already done") == 2  # the same data at another place
+    assert {path: path.read_bytes() for path in before} == before and not list(tmp_path.rglob("error.txt"))
+
+
+def test_a_run_that_reads_no_data_is_done_wherever_data_lie(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCSIM_DATA", "/elsewhere")
+    assert "already done" in hcsim("run", "strategy=srtf", "trace.n=200", "seed=3", f"hydra.run.dir={run}").out
+
+
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_an_interrupt_while_a_run_takes_its_place_comes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Whichever file it comes at: all are of the new run then."""
+    replace, seen = os.replace, []
+
+    def interrupted(source: Any, target: Any) -> None:
+        if Path(target).parent == tmp_path:
+            seen.append(Path(target).name)
+            if len(seen) == at + 1:
+                signal.raise_signal(signal.SIGINT)
+        replace(source, target)
+
+    to = f"hydra.run.dir={tmp_path}"
+    assert hcsim("run", "trace.n=20", to).status == 0
+    monkeypatch.setattr(os, "replace", interrupted)
+    assert hcsim("run", "trace.n=30", to).status == 130
+    assert seen == ["config.yaml", "log.parquet", "jobs.parquet", "timeline.parquet", "ledger.parquet", "summary.json"]
+    assert read(tmp_path)["jobs_submitted"] == len(pd.read_parquet(tmp_path / "jobs.parquet")) == 30
+    assert Log.read(tmp_path / "log.parquet").sha256 == read(tmp_path)["log_sha256"]
+    assert "already done" in hcsim("run", "trace.n=30", to).out
 
 
 def test_replay_gives_the_same_log(run: Path, tmp_path: Path) -> None:
     said = hcsim("replay", run)
     assert said.status == 0 and read(run)["log_sha256"][:12] in said.out and f"{read(run)['events']:,} rows" in said.out
-    for name in ("config.yaml", "log.parquet"):
+    for name in ("config.yaml", "log.parquet", "summary.json"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
     config = (tmp_path / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(config.replace("srtf.Srtf", "random_fit.RandomFit"))
