@@ -507,7 +507,7 @@ def kept(run: Path) -> DictConfig:
 
 @contextlib.contextmanager
 def where_started(config: DictConfig) -> Iterator[None]:
-    """In the folder that a kept run was started in, if it is still there: its relative paths and modules begin there."""
+    """In the folder that a kept run was started in, if it is still there: its paths and modules begin there."""
     folder = str(config.get(CWD) or "")
     with contextlib.chdir(folder) if os.path.isdir(folder) else contextlib.nullcontext():
         importable()

@@ -40,6 +40,9 @@ class Simulated:
             raise InputError(f"executor.until_s is {self.until_s}, expected > 0 (inf: until every job has ended)")
         if not self.job_mtbf_s > 0:
             raise InputError(f"executor.job_mtbf_s is {self.job_mtbf_s}, expected > 0 (inf: never)")
+        for i, process in enumerate(self.processes):
+            if not callable(process):
+                raise InputError(f"executor.processes.{i} is {process!r}, expected something to call")
 
     name = "sim"
     libraries = ("simpy",)
