@@ -187,6 +187,67 @@ def test_explain_tells_the_story_of_a_job(run: Path) -> None:
     assert (said.status, said.out) == (2, "") and "no job 200 in twin (seed 3), which has ids 0 to 199" in said.err
 
 
+JOBS = swf(1, 0) + swf(2, 9) + swf(3, 20, procs=999)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of two jobs from a file named relative to the folder, and a third that fits nowhere."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs.swf").write_text(JOBS)
+    said = hcsim("run", "trace=swf", "trace.path=jobs.swf", "strategy=fifo", "fleet=lab", "hydra.run.dir=run")
+    assert said.status == 0
+    return tmp_path
+
+
+def test_a_run_is_read_again_from_any_folder(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    commands = (["replay", small / "run"], ["explain", small / "run", 1], ["audit", small / "run"],
+                ["bill", "export", small / "run", "--out", small / "bill.csv"])  # fmt: skip
+    for args in commands:
+        assert (hcsim(*args).status, hcsim(*args).err) == (0, ""), args
+    assert os.getcwd() == "/"
+    small.joinpath("run").rename(small / "moved")
+    assert hcsim("replay", small / "moved").status == 0
+
+
+def test_what_has_changed_since_a_run_is_said(small: Path) -> None:
+    run = small / "run"
+    commands = (["replay", run], ["explain", run, 1], ["bill", "export", run, "--out", small / "bill.csv"])
+
+    def refuse(said: str) -> None:
+        for args in commands:
+            got = hcsim(*args)
+            assert (got.status, got.out) == (2, "") and got.err.count("\n") == 1, args
+            assert got.err.startswith(f"hcsim: error: {run}: {said}"), got.err
+
+    (small / "jobs.swf").write_text(JOBS.replace("2 9 ", "2 10 "))
+    refuse("the jobs of jobs.swf: the trace has changed since the run")
+    (small / "jobs.swf").write_text(JOBS)
+    summary, config = (run / "summary.json").read_text(), (run / "config.yaml").read_text()
+    (run / "summary.json").write_text(summary.replace(read(run)["log_sha256"], "0" * 64))
+    refuse("the log: it or summary.json has changed since the run")
+    (run / "summary.json").write_text(summary[:-9])
+    refuse("no finished run, its summary.json cannot be read")
+    (run / "summary.json").unlink()
+    refuse("no finished run, its summary.json cannot be read")
+    (run / "summary.json").write_text(summary)
+    assert "  boot_s: " not in config and config.count("nodes: ") == 1
+    (run / "config.yaml").write_text(re.sub("nodes: .*", "nodes: 3", config))
+    refuse("fleet 'lab': a file that it is read from, or hcsim, has changed since the run")
+    (run / "config.yaml").write_text(config)
+    assert hcsim("replay", run).status == 0
+
+
+def test_explain_says_why_a_job_was_left_out(small: Path) -> None:
+    said = hcsim("explain", small / "run", 3)
+    assert (said.status, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        "job 3: 999 GPUs, tenant user7", "  pool lab-a100: barred by rule gang", "  left out of the run: fits no pool"
+    ]  # fmt: skip
+    assert "no job 4 in jobs.swf, which has ids 1 to 3" in hcsim("explain", small / "run", 4).err
+
+
 def test_lists() -> None:
     said = hcsim("strategies", "list")
     assert [line.split()[0] for line in said.out.splitlines()] == choices()["strategy"]
@@ -247,6 +308,16 @@ def test_a_cell_that_fails_leaves_the_others(tmp_path: Path) -> None:
     assert said.status == 2 and said.out.count("already done") == 2
     said = hcsim("compare", tmp_path)
     assert said.status == 0 and said.err.count("left out") == 2 and "failed: strategy sjf needs run times" in said.err
+
+
+def test_an_error_of_an_earlier_command_fails_no_later_one(tmp_path: Path) -> None:
+    """A cell that failed under another name is not of this sweep, but one that fails again is."""
+    args = ("run", "-m", "strategy=fifo,sjf", "trace.n=20", f"hydra.sweep.dir={tmp_path}")
+    assert hcsim(*args, "estimator=none").status == 2
+    said = hcsim(*args, "estimator=oracle")
+    assert (said.status, said.err) == (0, "") and "3 finished runs" in said.out
+    said = hcsim(*args, "estimator=none")
+    assert said.status == 2 and said.err.count("needs run times") == said.err.count("\n") == 1
 
 
 def test_a_cell_that_is_mended_is_made(tmp_path: Path) -> None:
