@@ -12,6 +12,7 @@ def main(run: Path) -> int:
     from rich.console import Console
 
     from hcsim.audit.folder import audit_run
+    from hcsim.kept import part_of
     from hcsim.progress import Busy
 
     fleet, perf, executor = (part_of(run, name) for name in ("fleet", "perf", "executor"))
@@ -40,16 +41,3 @@ def _played(fleet: Any, executor: Any) -> Any:
     from hcsim.model import Jobs
 
     return executor.world(fleet, Jobs.build(arrival_s=[], duration_s=[]))[0]
-
-
-def part_of(run: Path, name: str) -> Any:
-    """A part of the experiment that a run's folder holds.
-
-    Raises:
-        InputError: this is not a run's folder.
-    """
-    from hcsim.cli import kept, part, where_started
-
-    config = kept(run)
-    with where_started(config):
-        return part(config, name)

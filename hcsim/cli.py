@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -287,7 +286,7 @@ def task(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     try:
-        _cell(config, folder, dict(hydra_config.runtime.choices))
+        _cell(config, folder, dict(hydra_config.runtime.choices), hydra_config.mode == RunMode.MULTIRUN)
     except KeyboardInterrupt:
         if hydra_config.mode == RunMode.RUN:
             _drop_empty(folder)
@@ -307,8 +306,9 @@ def _drop_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
-    from hcsim.experiment import replacing
+def _cell(config: DictConfig, folder: Path, chosen: dict[str, str], sweep: bool) -> None:
+    from hcsim.experiment import FILES
+    from hcsim.files import replacing
     from hcsim.progress import Busy, lost, told
 
     experiment = build(config, chosen)
@@ -321,7 +321,9 @@ def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
         (folder / "error.txt").unlink(missing_ok=True)
         print(f"{folder}: already done")
         return
-    with replacing(folder) as new:
+    if sweep and (folder / "summary.json").exists():  # nobody is to compare it with what this sweep makes
+        (folder / "error.txt").write_text("begun anew and not finished; the results here are of an earlier command\n")
+    with replacing(folder, FILES) as new:
         where = f"{CWD}: {json.dumps(os.getcwd())}\n"  # what relative paths in it start from
         (new / "config.yaml").write_text(where + OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
         name = chosen.get("strategy")
@@ -480,38 +482,6 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> tuple[Di
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(yaml_fault(error, _files([config_dir] if config_dir else []))) from None
     return config, chosen
-
-
-def kept(run: Path) -> DictConfig:
-    """The configuration that a run's folder holds.
-
-    Raises:
-        InputError: there is none, or it cannot be read.
-    """
-    import yaml
-    from omegaconf.errors import OmegaConfBaseException
-
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise InputError(f"{run}: not a run folder, it has no config.yaml")
-    try:
-        config = OmegaConf.load(path)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(yaml_fault(error, [path])) from None
-    except (OmegaConfBaseException, OSError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
-    if not isinstance(config, DictConfig):
-        raise InputError(f"{path}: a list, expected the configuration of a run")
-    return config
-
-
-@contextlib.contextmanager
-def where_started(config: DictConfig) -> Iterator[None]:
-    """In the folder that a kept run was started in, if it is still there: its paths and modules begin there."""
-    folder = str(config.get(CWD) or "")
-    with contextlib.chdir(folder) if os.path.isdir(folder) else contextlib.nullcontext():
-        importable()
-        yield
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -140,38 +139,9 @@ def _checked(strategy: Any) -> str:
     return "ok"
 
 
-def of_run(run: Path) -> tuple[Any, Any, Any]:
-    """A run's experiment, what it starts from, prepared anew, and its log.
-
-    Raises:
-        InputError: no finished run, or one of these is not what the run recorded.
-    """
-    from hcsim.cli import build, kept, where_started
-    from hcsim.log import Log
-
-    config = kept(run)
-    try:
-        summary = json.loads((run / "summary.json").read_text())
-        expected = [summary[key] for key in ("jobs_sha256", "fleet_sha256", "log_sha256")]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{run}: no finished run, its summary.json cannot be read ({error})") from None
-    with where_started(config):
-        experiment = build(config, {})
-        ready = experiment.prepare()
-    record = Log.read(run / "log.parquet")
-    now = experiment.identity(ready)
-    for what, was, found in (
-        (f"the jobs of {ready.jobs.source}: the trace", expected[0], now["jobs_sha256"]),
-        (f"fleet '{ready.fleet.name}': a file that it is read from, or hcsim,", expected[1], now["fleet_sha256"]),
-        ("the log: it or summary.json", expected[2], record.sha256),
-    ):
-        if found != was:
-            raise InputError(f"{run}: {what} has changed since the run (hash {found[:12]}, recorded {str(was)[:12]})")
-    return experiment, ready, record
-
-
 def replay(run: Path) -> int:
     """Replay a run's log through the control loop."""
+    from hcsim.kept import of_run
     from hcsim.progress import Busy
     from hcsim.replay import replay as again
 
@@ -195,6 +165,7 @@ def replay(run: Path) -> int:
 def explain(run: Path, job: int) -> int:
     """Why a job is where it is."""
     from hcsim.explain import explain as story
+    from hcsim.kept import of_run
     from hcsim.progress import Busy
 
     with Busy(f"reading {run}"):

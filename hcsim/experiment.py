@@ -6,13 +6,9 @@ import hashlib
 import json
 import os
 import platform
-import shutil
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -26,6 +22,7 @@ from hcsim.control import run
 from hcsim.estimators import Estimator, Noisy
 from hcsim.events import Row
 from hcsim.executor import Executor
+from hcsim.files import replacing
 from hcsim.ledger import Ledger, bill
 from hcsim.log import Log
 from hcsim.metrics import job_table, summarize, timeline
@@ -164,7 +161,7 @@ class Experiment:
         started = time.process_time() - (ready.cpu_s if ready else 0.0)
         ready = ready or self.prepare()
         if folder is not None:
-            with replacing(Path(folder)) as path:
+            with replacing(Path(folder), FILES) as path:
                 return self._play(ready, started, watch, path)
         return self._play(ready, started, watch, None)
 
@@ -308,45 +305,6 @@ def _params(part: Any) -> dict[str, Any]:
     """A part's parameters; none of one that is no dataclass."""
     found = plain(part)
     return {key: value for key, value in found.items() if key != "type"} if isinstance(found, dict) else {}
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder to write a run into. When that has gone well, its files take the place of those of the run in
-    ``folder``; if not, what was there stays.
-
-    An interrupt waits until all files are in place; a process that is killed between two leaves no ``summary.json``.
-    """
-    new = folder / ".hcsim-partial"
-    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
-    new.mkdir(parents=True)
-    try:
-        yield new
-        with _uninterrupted():
-            (folder / FILES[-1]).unlink(missing_ok=True)
-            for name in FILES:
-                if (new / name).exists():
-                    os.replace(new / name, folder / name)
-                else:
-                    (folder / name).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the end."""
-    if threading.current_thread() is not threading.main_thread():  # where no interrupt arrives
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
-    if came:
-        signal.raise_signal(signal.SIGINT)
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:

@@ -30,7 +30,8 @@ def explain(rows: npt.NDArray[Any], jobs: Jobs, fleet: Fleet, job_id: int, left_
         return [*_allowed(left_out, fleet, row), "  left out of the run: fits no pool"]
     if not len(found):
         ids = jobs.id if left_out is None else np.concatenate([jobs.id, left_out.id])
-        raise InputError(f"no job {job_id} in {jobs.source}, which has ids {ids.min()} to {ids.max()}")
+        note = f" ({jobs.left_out})" if jobs.left_out else ""
+        raise InputError(f"no job {job_id} in {jobs.source}, which has ids {ids.min()} to {ids.max()}{note}")
     job = int(found[0])
     lines = _allowed(jobs, fleet, job)
     about_node = {Kind.NODE_DOWN, Kind.NODE_UP, Kind.NODE_OFF, Kind.IDLE, Kind.PROVISIONING, Kind.RELEASING}

@@ -73,8 +73,8 @@ def add_bill_arguments(parser: argparse.ArgumentParser) -> None:
 def bill(given: argparse.Namespace) -> int:
     """Export a run's bill or check one; exit status 1 where a service is off by more than the tolerance."""
     from hcsim import focus
-    from hcsim.commands import of_run
     from hcsim.experiment import write_atomically
+    from hcsim.kept import of_run
     from hcsim.ledger import bill as made
 
     run = Path(given.run)

@@ -134,6 +134,34 @@ def test_a_finished_sweep_outlives_a_wrong_environment(tmp_path: Path, monkeypat
     assert {path: path.read_bytes() for path in before} == before and not list(tmp_path.rglob("error.txt"))
 
 
+def test_a_cell_that_is_begun_anew_is_not_compared_until_it_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hcsim.strategies.fifo import Fifo
+
+    (tmp_path / "conf" / "perf").mkdir(parents=True)
+    perf = tmp_path / "conf" / "perf" / "mine.yaml"
+    sweep = tmp_path / "sweep"
+    args = ("run", "-m", f"--config-dir={tmp_path / 'conf'}", "perf=mine", "strategy=fifo", "seed=1,2", "trace.n=20")
+
+    def interrupted(self: Fifo, view: Any) -> Any:
+        raise KeyboardInterrupt
+
+    perf.write_text("_target_: hcsim.perf.Perf\n")
+    assert hcsim(*args, f"hydra.sweep.dir={sweep}").status == 0
+    before = {path: path.read_bytes() for path in sweep.glob("*/*")}
+    perf.write_text("_target_: hcsim.perf.Perf\nscaling: 0.5\n")
+    with monkeypatch.context() as during:
+        during.setattr(Fifo, "decide", interrupted)
+        assert hcsim(*args, f"hydra.sweep.dir={sweep}").status == 130
+    assert {path: path.read_bytes() for path in before} == before
+    said = hcsim("compare", sweep)
+    assert said.status == 0 and said.err.count("failed: begun anew and not finished") == 1
+    assert hcsim(*args, f"hydra.sweep.dir={sweep}").status == 0
+    assert not list(sweep.rglob("error.txt")) and all(path.read_bytes() != before[path] for path in before
+                                                      if path.name in ("config.yaml", "summary.json"))  # fmt: skip
+
+
 def test_a_run_that_reads_no_data_is_done_wherever_data_lie(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HCSIM_DATA", "/elsewhere")
     assert "already done" in hcsim("run", "strategy=srtf", "trace.n=200", "seed=3", f"hydra.run.dir={run}").out

@@ -11,8 +11,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
-
 from tests.shell import heeds_interrupts
 
 #: The command line with the time before a line is shown cut down.
@@ -83,13 +81,6 @@ def test_a_run_of_few_instants_says_how_far_it_is(tmp_path: Path) -> None:
     counts = {int(found) for found in re.findall(r"slow: day \S+, (\d) jobs arrived", terminal.shown)}
     assert len(counts) >= 4, terminal.shown
     assert terminal.shown.count(HIDE) == terminal.shown.count(SHOW) > 0
-
-
-@pytest.mark.live
-def test_a_live_run_says_how_far_it_is(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "run", "experiment=local", "strategy=las", "hydra.run.dir=run")
-    assert terminal.end() == (0, "")
-    assert re.search(r"las: day \S+, \d+ jobs arrived", terminal.shown)
 
 
 def test_an_interrupted_sweep_gives_the_cursor_back(tmp_path: Path) -> None:
