@@ -9,7 +9,6 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +106,12 @@ def _parsed(args: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None, Pat
 
 def _relevant(overrides: Sequence[str]) -> tuple[list[str], dict[str, bool]]:
     """What is switched off anyway, and switch -> whether it takes anything out of the world under some seed."""
-    from hcsim.cli import compose, part
+    from hcsim.cli import compose, config_dirs, part
     from hcsim.sim.switches import OF_EXECUTOR, SWITCHES
     from hcsim.sources import plain
 
     firsts = [_first(each) for each in overrides if not each.startswith(("hydra", "-"))]
-    folders = [b for a, b in pairwise(overrides) if a in ("--config-dir", "-cd")]
-    folders += [each.partition("=")[2] for each in overrides if each.startswith("--config-dir=")]
+    folders = config_dirs(overrides)
     seeds = next((each.partition("=")[2] for each in reversed(overrides) if each.startswith("seed=")), "0")
     found: dict[str, bool] = dict.fromkeys([*SWITCHES, *OF_EXECUTOR], False)
     base: list[str] = []

@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hcsim.model import InputError
-
 
 def main(run: Path) -> int:
     """Audit a run's folder and say what was found; 1 when something is wrong."""
     from rich.console import Console
 
     from hcsim.audit.folder import audit_run
+    from hcsim.kept import part_of
     from hcsim.progress import Busy
 
     fleet, perf, executor = (part_of(run, name) for name in ("fleet", "perf", "executor"))
@@ -42,24 +41,3 @@ def _played(fleet: Any, executor: Any) -> Any:
     from hcsim.model import Jobs
 
     return executor.world(fleet, Jobs.build(arrival_s=[], duration_s=[]))[0]
-
-
-def part_of(run: Path, name: str) -> Any:
-    """A part of the experiment that a run's folder holds.
-
-    Raises:
-        InputError: this is not a run's folder.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    from hcsim.cli import part
-
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise InputError(f"{run}: not a run folder, it has no config.yaml")
-    try:
-        config = OmegaConf.load(path)
-    except (OmegaConfBaseException, ValueError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
-    return part(config, name)  # type: ignore[arg-type]

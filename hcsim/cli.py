@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,12 +18,13 @@ from typing import Any, NoReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from hcsim.model import InputError, nearest
+from hcsim.errors import InputError, nearest, yaml_fault
 
 CONF = Path(__file__).resolve().parent / "conf"  # the one place that knows where the configuration is
 LONGEST = 140  # bytes of a folder's name; file systems that encrypt names end at 143, others at 255
 KEYS = ("fleet", "trace", "strategy", "estimator", "executor", "perf", "experiment", "seed", "data_dir",
         "on_infeasible", "forecast_error", "hydra.run.dir", "hydra.sweep.dir", "hydra/launcher")  # fmt: skip
+CWD = "cwd"  # key of a run's config.yaml: the folder that it was started in
 COMMANDS = {
     "run": "one run, or with -m a sweep: hcsim run [-m] [key=value ...]",
     "compare": "paired comparison of finished runs, a table and report.html: hcsim compare DIR ...",
@@ -130,6 +133,7 @@ def fail(message: str, status: int = 2) -> None:
 _failed: list[str] = []
 _sweeps: list[Path] = []  # the folder of the sweep that has begun
 _shown: list[Any] = []  # the sweep's display; not kept on the callback, which is sent to workers
+_older: dict[Path, tuple[int, int]] = {}  # the errors of earlier commands that were there when it began
 
 
 class Failures(Callback):
@@ -140,28 +144,41 @@ class Failures(Callback):
         from hcsim.progress import Sweeping
 
         _sweeps.append(Path(config.hydra.sweep.dir))
+        _older.update(_errors(_sweeps[-1]))
         _shown.append(Sweeping(_sweeps[-1]))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Stop it and read what went wrong."""
-        while _shown:
-            _shown.pop().stop()
+        _unshow()
         folder = Path(config.hydra.sweep.dir)
-        _failed.extend(f"{path.parent}: {path.read_text().strip()}" for path in sorted(folder.rglob("error.txt")))
+        new = [path for path, written in _errors(folder).items() if _older.get(path) != written]
+        _failed.extend(f"{path.parent}: {path.read_text().strip()}" for path in new)
         done = sum(1 for each in folder.rglob("summary.json") if not each.with_name("error.txt").exists())
         print(f"{done} finished runs in {folder}; hcsim compare {folder} compares them")
 
 
+def _errors(folder: Path) -> dict[Path, tuple[int, int]]:
+    """The errors of a sweep's cells, and what tells one that is written anew: each is a new file."""
+    stats = {path: path.stat() for path in sorted(folder.rglob("error.txt"))}
+    return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+def _unshow() -> None:
+    while _shown:
+        _shown.pop().stop()
+
+
 def _run(args: list[str]) -> None:
     import hydra
+    import yaml
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     if "-h" in args or "--help" in args:
         print(_run_help())
         return
-    _failed.clear()
-    _sweeps.clear()
+    for each in (_failed, _sweeps, _older):
+        each.clear()
     importable()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and we say it in one line
     sys.argv = ["hcsim", *_in_order(forced(args))]
@@ -169,10 +186,14 @@ def _run(args: list[str]) -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(plain(error)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(yaml_fault(error, _files(config_dirs(args)))) from None
     except ValueError as error:
         if Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts[-3:-1] != ("hydra", "_internal"):
             raise
         raise InputError(plain(error)) from None  # what Hydra does not like about an override or an option
+    finally:
+        _unshow()  # an interrupted sweep does not come to its end
     if _failed:
         for message in _failed:
             print(f"hcsim: error: {message}", file=sys.stderr)
@@ -202,6 +223,17 @@ def _in_order(args: list[str]) -> list[str]:
             raise InputError(f"run: no option '{name}'; {nearest(name, list(parser._option_string_actions))}")
     overrides = [*known.overrides, *others]
     return [*(each for each in args if each not in overrides), *overrides]
+
+
+def config_dirs(args: Sequence[str]) -> list[str]:
+    """The folders of the user's own configuration that arguments of ``hcsim run`` name."""
+    after = [b for a, b in pairwise(args) if a in ("--config-dir", "-cd")]
+    return after + [each.partition("=")[2] for each in args if each.startswith("--config-dir=")]
+
+
+def _files(folders: Iterable[str]) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted(Path(folder).rglob("*.yaml"))
 
 
 def _run_help() -> str:
@@ -248,12 +280,14 @@ def task(config: DictConfig) -> None:
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
+    from hcsim.experiment import write_atomically
+
     if current_process().name != "MainProcess":  # an interrupt reaches workers too; who started them ends them
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     try:
-        _cell(config, folder, dict(hydra_config.runtime.choices))
+        _cell(config, folder, dict(hydra_config.runtime.choices), hydra_config.mode == RunMode.MULTIRUN)
     except KeyboardInterrupt:
         if hydra_config.mode == RunMode.RUN:
             _drop_empty(folder)
@@ -261,8 +295,8 @@ def task(config: DictConfig) -> None:
     except (InputError, OSError, OmegaConfBaseException) as error:
         message = plain(error) if isinstance(error, OmegaConfBaseException) else said(error)
         if hydra_config.mode == RunMode.MULTIRUN:
-            (folder / "error.txt").write_text(message + "\n")  # the rest of the sweep goes on
-            return
+            write_atomically(folder / "error.txt", lambda path: path.write_text(message + "\n"))
+            return  # the rest of the sweep goes on
         _drop_empty(folder)
         _failed.append(message)  # raised, Hydra would print it in its own words first
 
@@ -273,62 +307,57 @@ def _drop_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _cell(config: DictConfig, folder: Path, chosen: dict[str, str]) -> None:
-    import json
+def _cell(config: DictConfig, folder: Path, chosen: dict[str, str], sweep: bool) -> None:
+    from hcsim.experiment import FILES
+    from hcsim.files import replacing
+    from hcsim.progress import Busy, lost, told
 
-    from hcsim.experiment import write_atomically
-    from hcsim.progress import Busy, Watching, lost, told
-
-    (folder / "error.txt").unlink(missing_ok=True)
-    text = OmegaConf.to_yaml(config, resolve=True)
-    kept = folder / "config.yaml"
     experiment = build(config, chosen)
-    try:
-        with Busy("reading the trace"):
-            ready = experiment.prepare()
-    except BaseException:
-        if kept.is_file() and kept.read_text() != text:
-            _clear(folder)  # what is there is of another configuration
-        raise
+    with Busy("reading the trace"):
+        ready = experiment.prepare()
     identity = {key: value for key, value in experiment.identity(ready).items() if key != "versions"}
-    digest = hashlib.sha256(json.dumps([text, identity], sort_keys=True).encode()).hexdigest()
+    given = _portable(OmegaConf.to_container(config, resolve=True))
+    digest = hashlib.sha256((repr(given) + json.dumps(identity, sort_keys=True)).encode()).hexdigest()
     if _has(folder, digest):
+        (folder / "error.txt").unlink(missing_ok=True)
         print(f"{folder}: already done")
         return
-    _clear(folder)
-    write_atomically(kept, lambda path: path.write_text(text))
-    try:
-        with Watching(str(chosen.get("strategy"))) as watch:
-            result = experiment.run(watch=watch, ready=ready)
+    if sweep and (folder / "summary.json").exists():  # nobody is to compare it with what this sweep makes
+        (folder / "error.txt").write_text("begun anew and not finished; the results here are of an earlier command\n")
+    with replacing(folder, FILES) as new:
+        where = f"{CWD}: {json.dumps(os.getcwd())}\n"  # what relative paths in it start from
+        (new / "config.yaml").write_text(where + OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+        name = chosen.get("strategy")
+        with Busy(f"{name}: starting") as busy:
+
+            def watch(now_s: float, arrived: int) -> None:
+                busy(f"{name}: day {now_s / 86400:.1f}, {arrived:,} jobs arrived")
+
+            result = experiment.run(watch=watch if busy.shown else None, ready=ready)
         result.summary["config_sha256"] = digest
-        result.log.write(folder / "log.parquet")
-        result.save(folder)
-    except BaseException:
-        _clear(folder)
-        raise
+        result.log.write(new / "log.parquet")
+        result.save(new)
+    (folder / "error.txt").unlink(missing_ok=True)
     for note in (result.summary["trace_left_out"], result.summary["left_out"], lost(result.summary)):
         if note:
             print(f"hcsim: note: {note}", file=sys.stderr)
     print(told(result.summary, folder))
 
 
+def _portable(node: Any) -> Any:
+    """A configuration without where the data lies: what was read there is hashed itself."""
+    if isinstance(node, dict):
+        return {key: _portable(each) for key, each in node.items() if key != "data_dir"}
+    return [_portable(each) for each in node] if isinstance(node, list) else node
+
+
 def _has(folder: Path, digest: str) -> bool:
     """Whether a folder holds that run, finished."""
-    import json
-
     try:
         summary = json.loads((folder / "summary.json").read_text())
     except (OSError, ValueError):
         return False
     return isinstance(summary, dict) and summary.get("config_sha256") == digest
-
-
-def _clear(folder: Path) -> None:
-    """Take away the files of a run, the summary first: without it the rest is no finished run."""
-    from hcsim.experiment import FILES
-
-    for path in [*(folder / name for name in reversed(FILES)), *folder.glob("*.partial")]:
-        path.unlink(missing_ok=True)
 
 
 #: Part -> what it must have to be one.
@@ -437,6 +466,7 @@ def plain(error: BaseException) -> str:
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> tuple[DictConfig, dict[str, str]]:
     """A configuration outside Hydra's own runs, and what was chosen for each group. ``config_dir`` is searched too."""
     import hydra
+    import yaml
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -450,6 +480,8 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> tuple[Di
             chosen = dict(config.hydra.runtime.choices)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(plain(error)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(yaml_fault(error, _files([config_dir] if config_dir else []))) from None
     return config, chosen
 
 

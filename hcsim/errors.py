@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -31,3 +32,21 @@ def require(ok: bool, message: str) -> None:
     """
     if not ok:
         raise InputError(message)
+
+
+def yaml_fault(error: Exception, files: Iterable[Path]) -> str:
+    """Where a YAML file is broken and how: ``file: line N: what``.
+
+    Args:
+        error: ``yaml.YAMLError`` or ``UnicodeDecodeError``.
+        files: which files it may be, for an error that does not say.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        file = next((path for path in files if error.object in path.read_bytes()), "a configuration file")
+        line, what = error.object[: error.start].count(b"\n") + 1, "not UTF-8 text"
+    else:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        name = Path(mark.name if mark else getattr(error, "name", ""))  # a character that YAML forbids has no mark
+        file = name if name.is_file() else next(iter(files), "YAML")
+        line, what = mark.line + 1 if mark else 0, getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"{file}: line {line}: {what}" if line else f"{file}: {what}"

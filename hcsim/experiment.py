@@ -22,6 +22,7 @@ from hcsim.control import run
 from hcsim.estimators import Estimator, Noisy
 from hcsim.events import Row
 from hcsim.executor import Executor
+from hcsim.files import replacing
 from hcsim.ledger import Ledger, bill
 from hcsim.log import Log
 from hcsim.metrics import job_table, summarize, timeline
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 #: What a run's folder holds; ``summary.json`` is written last.
 FILES = ("config.yaml", "log.parquet", "jobs.parquet", "timeline.parquet", "ledger.parquet", "summary.json")
-#: Called now and then during a run with (simulated seconds, jobs arrived).
+REPORT_S = 0.25
+#: Called every REPORT_S of wall clock during a run, or at the next instant, with (its seconds, jobs arrived).
 Watch = Callable[[float, int], None]
 
 
@@ -114,16 +116,16 @@ class Experiment:
         jobs = self.trace if isinstance(self.trace, Jobs) else self.trace.jobs(self.seed)
         fleet, jobs = self.executor.world(self.fleet, jobs)
         submitted = len(jobs)
-        jobs, left_out = self._feasible(fleet, jobs)
+        jobs, barred, left_out = self._feasible(fleet, jobs)
         knows = "runtime" in self.strategy.needs
         estimate = self.estimator.estimate_s(jobs, self.seed) if knows else None
         if knows and estimate is None:
             raise InputError(f"strategy {self.strategy.name} needs run times, and estimator=none gives none")
         told = None if estimate is None else np.ascontiguousarray(estimate).data
-        return Prepared(fleet, jobs, submitted, told, left_out, time.process_time() - started)
+        return Prepared(fleet, jobs, submitted, told, barred, left_out, time.process_time() - started)
 
-    def _feasible(self, fleet: Fleet, jobs: Jobs) -> tuple[Jobs, str]:
-        """The jobs that some pool could hold, and what to say of those that none could.
+    def _feasible(self, fleet: Fleet, jobs: Jobs) -> tuple[Jobs, Jobs | None, str]:
+        """The jobs that some pool could hold, those that none could, and what to say of these.
 
         Raises:
             InputError: a residency that no site of the fleet satisfies.
@@ -133,7 +135,7 @@ class Experiment:
             _some_site(jobs, fleet, code)
         hopeless = [c for c, pools in enumerate(wanted.pools) if not pools]
         if not hopeless:
-            return jobs, ""
+            return jobs, None, ""
         bad = np.isin(wanted.job_class, hopeless)
         job = int(np.argmax(bad))
         rules = wanted.rules[wanted.job_class[job]]
@@ -143,12 +145,12 @@ class Experiment:
             raise InputError(f"{text}; on_infeasible=reject leaves them out")
         if bad.all():
             raise InputError(f"{text}, and no other is left to run")
-        return jobs.take(~bad), f"{text} are left out"
+        return jobs.take(~bad), jobs.take(bad), f"{text} are left out"
 
     def run(
         self, folder: str | Path | None = None, watch: Watch | None = None, ready: Prepared | None = None
     ) -> Result:
-        """Make the run; with ``folder``, keep it there (``summary.json`` is written last).
+        """Make the run; with ``folder``, keep it there, in place of what is there once it has finished.
 
         Args:
             ready: what :meth:`prepare` gave, if it has been called.
@@ -158,9 +160,12 @@ class Experiment:
         """
         started = time.process_time() - (ready.cpu_s if ready else 0.0)
         ready = ready or self.prepare()
-        path = None if folder is None else Path(folder)
-        if path is not None:
-            path.mkdir(parents=True, exist_ok=True)
+        if folder is not None:
+            with replacing(Path(folder), FILES) as path:
+                return self._play(ready, started, watch, path)
+        return self._play(ready, started, watch, None)
+
+    def _play(self, ready: Prepared, started: float, watch: Watch | None, path: Path | None) -> Result:
         log = Log(None if path is None else path / "log.parquet")
         executor = self.executor.start(ready.fleet, ready.jobs, self.perf, self.seed)
         watched = executor if watch is None else _Watched(executor, watch)
@@ -231,18 +236,19 @@ def _some_site(jobs: Jobs, fleet: Fleet, code: int) -> None:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run starts from."""
+    """What a run starts from. ``barred``: the jobs that no pool could ever hold, which are not among ``jobs``."""
 
     fleet: Fleet
     jobs: Jobs
     submitted: int
     estimate_s: memoryview | None
+    barred: Jobs | None = None
     left_out: str = ""
     cpu_s: float = 0.0
 
 
 class _Watched:
-    """An executor that reports how far it is, once in a few thousand instants."""
+    """An executor that reports how far it is, at most once in REPORT_S."""
 
     def __init__(self, executor: Executor, watch: Watch) -> None:
         self._executor, self._watch = executor, watch
@@ -253,9 +259,11 @@ class _Watched:
         return self._executor.end_s
 
     def instants(self) -> Iterator[tuple[float, Sequence[Row]]]:
-        for i, (now, rows) in enumerate(self._executor.instants()):
-            if not i % 4096:
+        due_s, clock = 0.0, time.monotonic
+        for now, rows in self._executor.instants():
+            if clock() >= due_s:
                 self._watch(now, getattr(self._executor, "arrived", 0))
+                due_s = clock() + REPORT_S
             yield now, rows
 
 

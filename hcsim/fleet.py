@@ -19,6 +19,8 @@ from hcsim.errors import InputError, nearest, require
 from hcsim.series import Series
 
 MarketKind = Literal["owned", "reserved", "on_demand", "spot"]
+SiteKind = Literal["owned", "cloud", "edge"]
+SITES: tuple[SiteKind, ...] = ("owned", "cloud", "edge")
 MARKETS: tuple[MarketKind, ...] = ("owned", "reserved", "on_demand", "spot")
 ScopeKind = Literal["node", "site", "provider", "link"]
 SCOPES: tuple[ScopeKind, ...] = ("node", "site", "provider", "link")
@@ -170,7 +172,7 @@ class Site:
     pools: tuple[NodePool, ...]
     jurisdiction: str = "any"
     provider: str = "owned"
-    kind: Literal["owned", "cloud", "edge"] = "owned"
+    kind: SiteKind = "owned"
     quota_gpus: int | None = None
     region: str = ""
     cache_bytes: float = inf
@@ -185,6 +187,7 @@ class Site:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(self.pools))  # configuration files give lists
         where, quota = f"site '{self.name}'", self.quota_gpus
+        require(self.kind in SITES, f"{where}: kind '{self.kind}' unknown; {nearest(self.kind, SITES)}")
         require(quota is None or quota >= 0, f"{where}: quota_gpus is {quota}, expected >= 0")
         require(self.cache_bytes >= 0, f"{where}: cache_bytes is {self.cache_bytes}, expected >= 0")
         for name in ("egress_bytes_per_s", "ingress_bytes_per_s"):

@@ -73,10 +73,9 @@ def add_bill_arguments(parser: argparse.ArgumentParser) -> None:
 def bill(given: argparse.Namespace) -> int:
     """Export a run's bill or check one; exit status 1 where a service is off by more than the tolerance."""
     from hcsim import focus
-    from hcsim.commands import experiment_of
     from hcsim.experiment import write_atomically
+    from hcsim.kept import of_run
     from hcsim.ledger import bill as made
-    from hcsim.log import Log
 
     run = Path(given.run)
     if given.what == "export" and not given.out:
@@ -88,8 +87,8 @@ def bill(given: argparse.Namespace) -> int:
     except ValueError:
         raise InputError(f"bill: --start is {given.start}, expected a date (YYYY-MM-DD)") from None
     bill_ = focus.load(Path(given.bill)) if given.what == "check" else None
-    ready = experiment_of(run).prepare()
-    ledger = made(Log.read(run / "log.parquet").array(), ready.fleet, jobs=ready.jobs)
+    _, ready, record = of_run(run)
+    ledger = made(record.array(), ready.fleet, jobs=ready.jobs)
     ours = focus.export(ledger, ready.fleet, ready.jobs, start)
     if bill_ is not None:
         return _check(ours, bill_, given.by, given.tolerance)

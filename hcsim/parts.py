@@ -8,7 +8,7 @@ import pkgutil
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hcsim.model import InputError, nearest
@@ -24,7 +24,7 @@ _SCALARS: dict[Any, tuple[tuple[type, ...], str]] = {
 
 def checked(node: Any, key: str, hint: Any = None) -> None:
     """Hold a part's configuration against what it will be made of: the signature of its ``_target_``, or the dataclass
-    that annotates it.
+    that annotates it, where a mapping is laid over a default.
 
     Raises:
         InputError: a target that cannot be imported, a parameter that it does not have, or a value of another type.
@@ -48,7 +48,8 @@ def checked(node: Any, key: str, hint: Any = None) -> None:
             continue  # Hydra's own
         if name not in known and not any(p.kind == p.VAR_KEYWORD for p in known.values()):
             raise InputError(f"{key}: no parameter '{name}'; {nearest(name, list(known))}")
-        _typed(each, hints.get(name), f"{key}.{name}")
+        default = known[name].default if name in known else None
+        _typed(each, hints.get(name), f"{key}.{name}", laid_over=dataclasses.is_dataclass(default))
         checked(each, f"{key}.{name}", _dataclass(hints.get(name)))
 
 
@@ -58,21 +59,28 @@ def _dataclass(hint: Any) -> Any:
     return found[0] if len(found) == 1 and typing.get_origin(hint) in (typing.Union, types.UnionType) else hint
 
 
-def _typed(value: Any, hint: Any, key: str) -> None:
-    if value is None and type(None) in typing.get_args(hint):
-        return
+def _typed(value: Any, hint: Any, key: str, *, laid_over: bool = False) -> None:
+    """``laid_over``: a mapping may change some parameters of a default that is a dataclass."""
     expected = None
+    given = typing.get_args(hint)
+    if value is None and type(None) in given:
+        return
+    laid_over |= any(typing.get_origin(each) is Mapping for each in given)
     hint = _dataclass(hint)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):  # of what may be None the other, of anything else what it says itself
         others = [each for each in inner if each is not type(None)]
-        if value is not None and len(others) == 1:
+        if len(others) == 1:
             _typed(value, others[0], key)
         return
     if hint in _SCALARS:
         accepted, name = _SCALARS[hint]
         if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
             expected = name
+    elif isinstance(value, dict) and "_target_" in value:
+        return  # whatever that makes
+    elif origin is Callable:
+        expected = "something to call, such as {_target_: hydra.utils.get_method, path: MODULE.NAME}"
     elif origin in (tuple, list, Sequence):
         if not isinstance(value, (list, tuple)):
             expected = "a list"
@@ -82,8 +90,10 @@ def _typed(value: Any, hint: Any, key: str) -> None:
         if not isinstance(value, dict):
             expected = "a mapping"
         inner = inner[-1:] * len(value) if expected is None else ()
-    elif isinstance(hint, type) and dataclasses.is_dataclass(hint) and not isinstance(value, dict):
+    elif isinstance(hint, type) and dataclasses.is_dataclass(hint) and not (laid_over and isinstance(value, dict)):
         expected = f"the parameters of {hint.__name__}"
+        if isinstance(value, dict):
+            expected += f" with _target_: {hint.__module__}.{hint.__qualname__}"
     if expected:
         raise InputError(f"{key} is {quoted(value)}, expected {expected}")
     within = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()

@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hcsim.errors import InputError, nearest, require
+from hcsim.errors import InputError, nearest, require, yaml_fault
 from hcsim.fleet import GB, Tariff
 
 if TYPE_CHECKING:
@@ -150,8 +150,10 @@ def read(path: Path) -> Book:
 
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: no readable price book ({str(error).splitlines()[0]})") from None
+    except OSError as error:
+        raise InputError(f"{path}: no readable price book ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(yaml_fault(error, [path])) from None
     require(isinstance(given, dict), f"{path}: expected keys title, currency, sources, prices, tariffs")
     known = ("title", "currency", "sources", "prices", "tariffs")
     for key in given:

@@ -2,101 +2,56 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-import time
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.status import Status
 
 PATIENCE_S = 2.0
 
 
-class Watching:
-    """A status line for one run, as a context manager that gives a function to call with (simulated s, arrived)."""
+@cache
+def _console() -> Console:
+    """The terminal, one for all lines: a line that begins while another stands is shown below it."""
+    from rich.console import Console
 
-    def __init__(self, name: str) -> None:
-        self._name, self._started = name, time.monotonic()
-        self._status: Status | None = None
-
-    def __enter__(self) -> Any:
-        from rich.console import Console
-
-        self._console = Console(stderr=True)
-        return self._told if self._console.is_terminal else None
-
-    def _told(self, now_s: float, arrived: int) -> None:
-        if time.monotonic() - self._started < PATIENCE_S:
-            return
-        text = f"{self._name}: day {now_s / 86400:.1f}, {arrived:,} jobs arrived"
-        if self._status is None:
-            self._status = self._console.status(text)
-            self._status.start()
-        self._status.update(text)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-
-class Sweeping:
-    """A status line for a sweep: how many of its runs have finished, looked up once a second."""
-
-    def __init__(self, folder: Path, total: int = 0) -> None:
-        from rich.console import Console
-
-        self._folder, self._of, self._end = folder, f" of {total}" if total else "", threading.Event()
-        self._console = Console(stderr=True)
-        self._thread = threading.Thread(target=self._show, daemon=True)
-        if self._console.is_terminal:
-            self._thread.start()
-
-    def _show(self) -> None:
-        if self._end.wait(PATIENCE_S):
-            return
-        with self._console.status("sweeping") as status:
-            while not self._end.wait(1.0):
-                done = sum(1 for _ in self._folder.rglob("summary.json"))
-                status.update(f"{done}{self._of} runs finished in {self._folder}")
-
-    def stop(self) -> None:
-        """Take the line away."""
-        self._end.set()
-        if self._thread.is_alive():
-            self._thread.join()
+    return Console(stderr=True)
 
 
 class Busy:
-    """A status line for something that may take long, as a context manager; calling it changes the text."""
+    """A status line for something that may take long, as a context manager; calling it changes the text.
+
+    ``shown``: whether there is a terminal to show it on. What is printed meanwhile goes above the line, or to where it
+    was sent if that is not the terminal.
+    """
 
     def __init__(self, text: str) -> None:
-        from rich.console import Console
+        from rich.live import Live
+        from rich.spinner import Spinner
+        from rich.text import Text
 
-        console = Console(stderr=True)
-        self._text = text
-        self._status: Status | None = None
+        console = _console()
+        self.shown = console.is_terminal
+        self._plain, self._spinner = Text, Spinner("dots", Text(text))  # as Text, for a name may have brackets
+        self._live = Live(self._spinner, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
         self._lock, self._ended = threading.Lock(), False
-        self._timer = threading.Timer(PATIENCE_S, self._show, [console])
+        self._timer = threading.Timer(PATIENCE_S, self._show)
         self._timer.daemon = True
-        if console.is_terminal:
+        if self.shown:
             self._timer.start()
 
-    def _show(self, console: Console) -> None:
+    def _show(self) -> None:
         with self._lock:
             if not self._ended:
-                self._status = console.status(self._text)
-                self._status.start()
+                self._live.start()
 
     def __call__(self, text: str) -> None:
-        with self._lock:
-            self._text = text
-            if self._status is not None:
-                self._status.update(text)
+        self._spinner.update(text=self._plain(text))
 
     def __enter__(self) -> Busy:
         return self
@@ -107,8 +62,29 @@ class Busy:
         self._timer.cancel()
         with self._lock:
             self._ended = True
-            if self._status is not None:
-                self._status.stop()
+            self._live.stop()
+
+
+class Sweeping:
+    """A status line for a sweep: how many of its runs have finished, looked up once a second."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._end, self._busy = folder, threading.Event(), Busy("sweeping")
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        if self._busy.shown:
+            self._thread.start()
+
+    def _look(self) -> None:
+        while not self._end.wait(1.0):
+            done = sum(1 for _ in self._folder.rglob("summary.json"))
+            self._busy(f"{done} runs finished in {self._folder}")
+
+    def stop(self) -> None:
+        """Take the line away."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._busy.__exit__(None, None, None)
 
 
 def lost(summary: dict[str, Any]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from hcsim import plots
 from hcsim.compare import OTHER_JOBS, POWER, SAME, SINGLE, Comparison, Metric
@@ -202,4 +204,6 @@ def _figure(size: tuple[float, float], caption: str, draw: Callable[[Figure], An
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     svg = out.getvalue()
-    return f"<figure>{svg[svg.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
+    own = f"f{crc32(svg.encode()):08x}-"  # figures of one page share its ids
+    svg = re.sub(r'( id="|url\(#|href="#)', rf"\1{own}", svg[svg.index("<svg") :])
+    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"

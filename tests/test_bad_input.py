@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from hcsim.events import Kind
+from hcsim.log import Log
 from tests.shell import hcsim, refused, swf
 
 PHILLY = "timestamp,duration,num_gpus,gpu_time,cluster\n"
@@ -402,6 +404,159 @@ def test_other_commands(tmp_path: Path) -> None:
         got = hcsim(*args)
         assert (got.status, got.out) == (2, ""), args
         assert said in got.err and got.err.startswith("hcsim: error: ") and got.err.count("\n") == 1, args
+
+
+# -- processes of one's own --------------------------------------------------------------------------------------------
+
+PROCESSES = """
+from functools import partial
+import simpy
+
+def fails(world):
+    yield world.timeout(5.0)
+    raise KeyError("no such rack")
+
+def yields(world):
+    yield world.timeout(5.0)
+    yield 3
+
+def gives(world):
+    world.fail(0)
+
+def stops(world, after_s):
+    yield world.timeout(after_s)
+    try:
+        yield world.event().fail(OSError("burnt"))
+    except OSError:
+        world.fail(0)
+
+class Outage:
+    def __init__(self, at_s):
+        self.at_s = at_s
+    def __call__(self, world):
+        yield world.timeout(self.at_s)
+        world.fail(1)
+"""
+
+
+@pytest.fixture
+def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "procs.py").write_text(PROCESSES)
+    monkeypatch.chdir(tmp_path)
+    yield
+    sys.modules.pop("procs", None)
+
+
+METHOD = "[{{_target_: hydra.utils.get_method, path: {}}}]"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("[x]", "executor.processes.0 is 'x', expected something to call"),
+        ("x", "executor.processes is 'x', expected a list"),
+        ("[{a: 1}]", "executor.processes.0 is {'a': 1}, expected something to call"),
+        ("[{_target_: hcsim.perf.Perf}]", "executor.processes.0 is Perf("),
+        ("[{_target_: procs.fials}]", "executor.processes.0._target_ is 'procs.fials', expected a name that can be"),
+        ("[{_target_: procs.fails}]", "executor.processes"),
+        (METHOD.format("procs.fials"), "executor.processes"),
+        (METHOD.format("procs.fails"), "process fails raised KeyError: 'no such rack' at procs.py:7 (t = 5 s)"),
+        (METHOD.format("procs.yields"), "process yields yields 3, expected an event (t = 5 s)"),
+        (METHOD.format("procs.gives"), "process gives gives None, expected a generator of events"),
+    ],
+)
+@pytest.mark.usefixtures("processes")
+def test_a_process_that_cannot_be(tmp_path: Path, value: str, said: str) -> None:
+    assert refused(tmp_path / "run", "trace.n=20", f"executor.processes={value}").startswith(said)
+
+
+@pytest.mark.usefixtures("processes")
+def test_processes_of_ones_own(tmp_path: Path) -> None:
+    """A function with parameters that catches an event's failure, and an object that is called."""
+    (tmp_path / "conf" / "executor").mkdir(parents=True)
+    (tmp_path / "conf" / "executor" / "two.yaml").write_text(
+        "_target_: hcsim.sim.Simulated\nprocesses:\n- {_target_: procs.stops, _partial_: true, after_s: 5}\n"
+        "- {_target_: procs.Outage, at_s: 7}\n"
+    )
+    to = tmp_path / "run"
+    said = hcsim("run", "trace.n=20", f"--config-dir={tmp_path / 'conf'}", "executor=two", f"hydra.run.dir={to}")
+    assert (said.status, said.err) == (0, "")
+    rows = Log.read(to / "log.parquet").array()
+    down = rows[(rows["kind"] == Kind.NODE_DOWN) & (rows["time_s"] < 10)]
+    assert down[["time_s", "subject"]].tolist() == [(5.0, 0), (7.0, 1)]
+    assert hcsim("replay", to).status == 0
+
+
+# -- configuration files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"_target_: hcsim.model.Fleet\nsites: [\n" + b"# far\n" * 120, ": line 123: expected the node content"),
+        (b"_target_: hcsim.model.Fleet\nname: caf\xe9\n", ": line 2: not UTF-8 text"),
+        (b"_target_: hcsim.model.Fleet\nname: a\x07b\n", ": unacceptable character #x0007"),
+        (b"a: 1\na: 2\n", ": line 2: found duplicate key a"),
+        (b"- one\n- two\n", "fleet"),
+        (b"words\n", "fleet"),
+        (b"_target_: hcsim.model.Fleet\nsites: [{name: a, pools: []}]\n",
+         "fleet.sites.0 is {'name': 'a', 'pools': []}, expected the parameters of Site with _target_: hcsim.fleet."),
+        (b"_target_: hcsim.model.Fleet\nsites: [{_target_: hcsim.model.Site, name: a, pools: [], kind: moon}]\n",
+         "site 'a': kind 'moon' unknown; known: cloud, edge, owned"),
+    ],
+    ids=["unclosed", "latin-1", "bell", "twice", "list", "text", "no-target", "kind"],
+)  # fmt: skip
+def test_a_file_of_ones_own_that_cannot_be_read(tmp_path: Path, text: bytes, said: str) -> None:
+    path = tmp_path / "conf" / "fleet" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    (path.parent / "good.yaml").write_text("_target_: hcsim.model.Fleet\n")
+    path.write_bytes(text)
+    for mode in ([], ["-m"]):
+        got = hcsim("run", *mode, f"--config-dir={path.parent.parent}", "fleet=mine", f"hydra.run.dir={tmp_path}/run",
+                    f"hydra.sweep.dir={tmp_path}/sweep")  # fmt: skip
+        assert got.status == 2 and got.err.count("\n") == 1
+        assert (f"{path}{said}" if said.startswith(":") else said) in got.err
+
+
+def test_a_broken_file_hides_no_other_strategy(mine: Path) -> None:
+    (mine / "strategy" / "unclosed.yaml").write_text("_target_: [\n")
+    (mine / "strategy" / "latin.yaml").write_bytes(b"_target_: caf\xe9\n")
+    for what in ("list", "check"):
+        said = hcsim("strategies", what, "works", "unclosed", "latin", "fifo", f"--config-dir={mine}")
+        lines = said.out.splitlines()
+        assert said.status == 1 and said.err == ""
+        assert [line.split()[0] for line in lines[:4]] == ["works", "unclosed", "latin", "fifo"]
+        assert ["FAILED" in line for line in lines[:4]] == [False, True, True, False]
+        assert f"{mine}/strategy/unclosed.yaml: line 2: " in lines[1]
+        assert f"{mine}/strategy/latin.yaml: line 1: not UTF-8 text" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"fleet: {\n", "config.yaml: line 2: "),
+        (b"fleet:\n  name: caf\xe9\n", "config.yaml: line 2: not UTF-8 text"),
+        (b"- one\n", "config.yaml: a list, expected"),
+        (b"words\n", "fleet is missing"),
+        (b"", "fleet is missing"),
+    ],
+    ids=["unclosed", "latin-1", "list", "text", "empty"],
+)
+def test_a_kept_configuration_that_cannot_be_read(tmp_path: Path, text: bytes, said: str) -> None:
+    (tmp_path / "config.yaml").write_bytes(text)
+    (tmp_path / "summary.json").write_text('{"jobs_sha256": "", "fleet_sha256": "", "log_sha256": ""}')
+    out = tmp_path / "bill.csv"
+    for args in (["replay", tmp_path], ["explain", tmp_path, 1], ["audit", tmp_path],
+                 ["bill", "export", tmp_path, "--out", out]):  # fmt: skip
+        got = hcsim(*args)
+        assert (got.status, got.out) == (2, "") and got.err.count("\n") == 1 and said in got.err, args
+
+
+def test_a_price_book_that_cannot_be_read(tmp_path: Path) -> None:
+    for text, said in ((b"prices: [\n\n", "line 3: "), (b"title: caf\xe9\n", "line 1: not UTF-8 text")):
+        (tmp_path / "book.yaml").write_bytes(text)
+        got = hcsim("market", "show", tmp_path / "book.yaml")
+        assert got.status == 2 and got.err.startswith(f"hcsim: error: {tmp_path}/book.yaml: {said}")
 
 
 # -- strategies of one's own -------------------------------------------------------------------------------------------

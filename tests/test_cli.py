@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from hcsim import __version__
 from hcsim.cli import COMMANDS, choices, folder_name
 from hcsim.log import Log
+from hcsim.traces import philly
 from tests.shell import hcsim, heeds_interrupts, swf
 
 SUMMARY = """
@@ -84,16 +86,115 @@ def test_another_configuration_in_the_same_folder_replaces_the_run(tmp_path: Pat
         assert read(tmp_path)["jobs_submitted"] == len(pd.read_parquet(tmp_path / "jobs.parquet")) == n
 
 
-def test_a_run_that_fails_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
-    assert hcsim("run", "trace.n=20", f"hydra.run.dir={tmp_path / 'run'}").status == 0
-    assert hcsim("run", "trace=swf", f"trace.path={tmp_path}/none", f"hydra.run.dir={tmp_path / 'run'}").status == 2
-    assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_run_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hcsim.strategies.fifo import Fifo
+
+    to = f"hydra.run.dir={tmp_path}"
+    assert hcsim("run", "strategy=fifo", "trace.n=20", to).status == 0
+    before = contents(tmp_path)
+    assert hcsim("run", "trace=swf", f"trace.path={tmp_path}/none", to).status == 2
+    assert contents(tmp_path) == before
+    for error, status in ((KeyboardInterrupt, 130), (KeyError, 2)):
+
+        def broken(self: Fifo, view: Any, error: type[BaseException] = error) -> Any:
+            raise error
+
+        monkeypatch.setattr(Fifo, "decide", broken)
+        assert hcsim("run", "strategy=fifo", "trace.n=30", to).status == status
+        assert contents(tmp_path) == before
+    monkeypatch.undo()
+    assert "already done" in hcsim("run", "strategy=fifo", "trace.n=20", to).out
+
+
+def test_a_finished_sweep_outlives_a_wrong_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its results stay, are not compared while the last attempt failed, and are good when the data are back."""
+    log = tmp_path / "data" / philly.FILE
+    log.parent.mkdir(parents=True)
+    rows = b"timestamp,duration,num_gpus,gpu_time,cluster\n2017-10-03 00:00:00,60,1,60,a\n"
+    log.write_bytes(gzip.compress(rows))
+    args = ("run", "-m", "trace=philly", "strategy=fifo,sjf", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    monkeypatch.setenv("HCSIM_DATA", str(tmp_path / "data"))
+    assert hcsim(*args).status == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "sweep").glob("*/*")}
+    assert len(before) == 12
+    monkeypatch.setenv("HCSIM_DATA", str(tmp_path / "nowhere"))
+    said = hcsim(*args)
+    assert said.status == 2 and said.err.count("nowhere") == 2
+    assert {path: path.read_bytes() for path in before} == before
+    said = hcsim("compare", tmp_path / "sweep")
+    assert said.status == 2 and "2 left out" in said.err
+    (tmp_path / "data").rename(tmp_path / "moved")
+    monkeypatch.setenv("HCSIM_DATA", str(tmp_path / "moved"))
+    said = hcsim(*args)
+    assert said.status == 0 and said.out.count("already done") == 2  # the same data at another place
+    assert {path: path.read_bytes() for path in before} == before and not list(tmp_path.rglob("error.txt"))
+
+
+def test_a_cell_that_is_begun_anew_is_not_compared_until_it_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hcsim.strategies.fifo import Fifo
+
+    (tmp_path / "conf" / "perf").mkdir(parents=True)
+    perf = tmp_path / "conf" / "perf" / "mine.yaml"
+    sweep = tmp_path / "sweep"
+    args = ("run", "-m", f"--config-dir={tmp_path / 'conf'}", "perf=mine", "strategy=fifo", "seed=1,2", "trace.n=20")
+
+    def interrupted(self: Fifo, view: Any) -> Any:
+        raise KeyboardInterrupt
+
+    perf.write_text("_target_: hcsim.perf.Perf\n")
+    assert hcsim(*args, f"hydra.sweep.dir={sweep}").status == 0
+    before = {path: path.read_bytes() for path in sweep.glob("*/*")}
+    perf.write_text("_target_: hcsim.perf.Perf\nscaling: 0.5\n")
+    with monkeypatch.context() as during:
+        during.setattr(Fifo, "decide", interrupted)
+        assert hcsim(*args, f"hydra.sweep.dir={sweep}").status == 130
+    assert {path: path.read_bytes() for path in before} == before
+    said = hcsim("compare", sweep)
+    assert said.status == 0 and said.err.count("failed: begun anew and not finished") == 1
+    assert hcsim(*args, f"hydra.sweep.dir={sweep}").status == 0
+    assert not list(sweep.rglob("error.txt")) and all(path.read_bytes() != before[path] for path in before
+                                                      if path.name in ("config.yaml", "summary.json"))  # fmt: skip
+
+
+def test_a_run_that_reads_no_data_is_done_wherever_data_lie(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCSIM_DATA", "/elsewhere")
+    assert "already done" in hcsim("run", "strategy=srtf", "trace.n=200", "seed=3", f"hydra.run.dir={run}").out
+
+
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_an_interrupt_while_a_run_takes_its_place_comes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Whichever file it comes at: all are of the new run then."""
+    replace, seen = os.replace, []
+
+    def interrupted(source: Any, target: Any) -> None:
+        if Path(target).parent == tmp_path:
+            seen.append(Path(target).name)
+            if len(seen) == at + 1:
+                signal.raise_signal(signal.SIGINT)
+        replace(source, target)
+
+    to = f"hydra.run.dir={tmp_path}"
+    assert hcsim("run", "trace.n=20", to).status == 0
+    monkeypatch.setattr(os, "replace", interrupted)
+    assert hcsim("run", "trace.n=30", to).status == 130
+    assert seen == ["config.yaml", "log.parquet", "jobs.parquet", "timeline.parquet", "ledger.parquet", "summary.json"]
+    assert read(tmp_path)["jobs_submitted"] == len(pd.read_parquet(tmp_path / "jobs.parquet")) == 30
+    assert Log.read(tmp_path / "log.parquet").sha256 == read(tmp_path)["log_sha256"]
+    assert "already done" in hcsim("run", "trace.n=30", to).out
 
 
 def test_replay_gives_the_same_log(run: Path, tmp_path: Path) -> None:
     said = hcsim("replay", run)
     assert said.status == 0 and read(run)["log_sha256"][:12] in said.out and f"{read(run)['events']:,} rows" in said.out
-    for name in ("config.yaml", "log.parquet"):
+    for name in ("config.yaml", "log.parquet", "summary.json"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
     config = (tmp_path / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(config.replace("srtf.Srtf", "random_fit.RandomFit"))
@@ -112,6 +213,67 @@ def test_explain_tells_the_story_of_a_job(run: Path) -> None:
     assert f"{jobs.set_index('id').loc[17, 'finish_s']:.1f} s  finished" in said.out
     said = hcsim("explain", run, 200)
     assert (said.status, said.out) == (2, "") and "no job 200 in twin (seed 3), which has ids 0 to 199" in said.err
+
+
+JOBS = swf(1, 0) + swf(2, 9) + swf(3, 20, procs=999)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of two jobs from a file named relative to the folder, and a third that fits nowhere."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs.swf").write_text(JOBS)
+    said = hcsim("run", "trace=swf", "trace.path=jobs.swf", "strategy=fifo", "fleet=lab", "hydra.run.dir=run")
+    assert said.status == 0
+    return tmp_path
+
+
+def test_a_run_is_read_again_from_any_folder(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    commands = (["replay", small / "run"], ["explain", small / "run", 1], ["audit", small / "run"],
+                ["bill", "export", small / "run", "--out", small / "bill.csv"])  # fmt: skip
+    for args in commands:
+        assert (hcsim(*args).status, hcsim(*args).err) == (0, ""), args
+    assert os.getcwd() == "/"
+    small.joinpath("run").rename(small / "moved")
+    assert hcsim("replay", small / "moved").status == 0
+
+
+def test_what_has_changed_since_a_run_is_said(small: Path) -> None:
+    run = small / "run"
+    commands = (["replay", run], ["explain", run, 1], ["bill", "export", run, "--out", small / "bill.csv"])
+
+    def refuse(said: str) -> None:
+        for args in commands:
+            got = hcsim(*args)
+            assert (got.status, got.out) == (2, "") and got.err.count("\n") == 1, args
+            assert got.err.startswith(f"hcsim: error: {run}: {said}"), got.err
+
+    (small / "jobs.swf").write_text(JOBS.replace("2 9 ", "2 10 "))
+    refuse("the jobs of jobs.swf: the trace has changed since the run")
+    (small / "jobs.swf").write_text(JOBS)
+    summary, config = (run / "summary.json").read_text(), (run / "config.yaml").read_text()
+    (run / "summary.json").write_text(summary.replace(read(run)["log_sha256"], "0" * 64))
+    refuse("the log: it or summary.json has changed since the run")
+    (run / "summary.json").write_text(summary[:-9])
+    refuse("no finished run, its summary.json cannot be read")
+    (run / "summary.json").unlink()
+    refuse("no finished run, its summary.json cannot be read")
+    (run / "summary.json").write_text(summary)
+    assert "  boot_s: " not in config and config.count("nodes: ") == 1
+    (run / "config.yaml").write_text(re.sub("nodes: .*", "nodes: 3", config))
+    refuse("fleet 'lab': a file that it is read from, or hcsim, has changed since the run")
+    (run / "config.yaml").write_text(config)
+    assert hcsim("replay", run).status == 0
+
+
+def test_explain_says_why_a_job_was_left_out(small: Path) -> None:
+    said = hcsim("explain", small / "run", 3)
+    assert (said.status, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        "job 3: 999 GPUs, tenant user7", "  pool lab-a100: barred by rule gang", "  left out of the run: fits no pool"
+    ]  # fmt: skip
+    assert "no job 4 in jobs.swf, which has ids 1 to 3" in hcsim("explain", small / "run", 4).err
 
 
 def test_lists() -> None:
@@ -174,6 +336,16 @@ def test_a_cell_that_fails_leaves_the_others(tmp_path: Path) -> None:
     assert said.status == 2 and said.out.count("already done") == 2
     said = hcsim("compare", tmp_path)
     assert said.status == 0 and said.err.count("left out") == 2 and "failed: strategy sjf needs run times" in said.err
+
+
+def test_an_error_of_an_earlier_command_fails_no_later_one(tmp_path: Path) -> None:
+    """A cell that failed under another name is not of this sweep, but one that fails again is."""
+    args = ("run", "-m", "strategy=fifo,sjf", "trace.n=20", f"hydra.sweep.dir={tmp_path}")
+    assert hcsim(*args, "estimator=none").status == 2
+    said = hcsim(*args, "estimator=oracle")
+    assert (said.status, said.err) == (0, "") and "3 finished runs" in said.out
+    said = hcsim(*args, "estimator=none")
+    assert said.status == 2 and said.err.count("needs run times") == said.err.count("\n") == 1
 
 
 def test_a_cell_that_is_mended_is_made(tmp_path: Path) -> None:

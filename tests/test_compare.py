@@ -513,6 +513,9 @@ def test_compare_writes_a_table_and_a_page(sweep: Path, tmp_path: Path) -> None:
     assert shown == pytest.approx(np.mean(mine) / 1000)
     page = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     assert Loads(page).found == [] and not re.search(r"@import|url\(\s*['\"]?https?:", page)
+    ids = re.findall(r' id="([^"]+)"', page)
+    used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', page))
+    assert len(ids) == len(set(ids)) > 100 and {a or b for a, b in used} <= set(ids)
     assert page.count("<svg") >= 5 and "owned_first" in page and "twin on hybrid" in page
     again = hcsim("compare", sweep, "--baseline", "owned_first", "--out", tmp_path / "again")
     assert again.status == 0 and (tmp_path / "again" / "report.html").read_text(encoding="utf-8") == page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hcsim.log import Log
 from hcsim.sim import Simulation
 from hcsim.state import State
 from hcsim.strategies.first_fit import FirstFit
+from tests.shell import hcsim
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -101,3 +103,26 @@ def test_the_pages_name_every_command() -> None:
 
     text = "\n".join(page.read_text() for page in PAGES)
     assert [name for name in COMMANDS if not re.search(f"(hcsim|make) {name}", text)] == []
+
+
+def test_a_users_process_is_named_in_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's process in a module, and its executor as a file."""
+    page = (ROOT / "docs" / "concepts.md").read_text()
+    code = next(
+        each for each in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "brown" in each
+    )
+    (tmp_path / "mine.py").write_text(code)
+    (tmp_path / "conf" / "executor").mkdir(parents=True)
+    executor = next(re.finditer(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)).group(1)
+    (tmp_path / "conf" / "executor" / "brown.yaml").write_text(executor)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    said = hcsim("run", "--config-dir=conf", "executor=brown", "trace.n=50", "hydra.run.dir=run")
+    assert (said.status, said.err) == (0, "")
+    rows = Log.read(tmp_path / "run" / "log.parquet").array()
+    downs = rows[(rows["kind"] == Kind.NODE_DOWN) & (rows["time_s"] == 7200.0)]
+    assert downs["subject"].tolist() == [0, 1, 2, 3]
+    assert (rows["kind"] == Kind.PRICE_CHANGED).sum() >= 2
+    monkeypatch.chdir("/")
+    assert hcsim("replay", tmp_path / "run").status == 0
+    monkeypatch.delitem(sys.modules, "mine")

@@ -134,14 +134,31 @@ def test_a_run_in_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
     assert json.loads((folder / "summary.json").read_text()) == result.summary
     assert result.summary["strategy"] == "mine" and result.summary["seed"] == 5
-    kept = pd.read_parquet(folder / "jobs.parquet")  # and what the jobs asked for
-    pd.testing.assert_frame_equal(kept[result.table.columns], result.table)
+    kept = pd.read_parquet(folder / "jobs.parquet")
+    pd.testing.assert_frame_equal(kept[list(result.table)], result.table)
+    assert set(kept) - set(result.table) == set(result.jobs.named) - set(result.table)  # what jobs asked for
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "timeline.parquet"), result.timeline)
     log = Log.read(folder / "log.parquet")
     assert log.sha256 == result.log.sha256 == result.summary["log_sha256"]
     ready = Experiment(hybrid(), WORK, Fifo(), seed=5).prepare()
     assert replay(log, ready.fleet, ready.jobs, Fifo(), seed=5).sha256 == log.sha256
-    assert not list(folder.glob("*.partial"))
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_a_run_that_breaks_off_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Experiment(owned(), WORK, Fifo()).run(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(StrategyError):
+        Experiment(owned(), WORK, Breaks(1, ValueError)).run(tmp_path)
+
+    def full(self: Result, folder: Path) -> None:
+        (folder / "jobs.parquet").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Result, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        Experiment(owned(), WORK, Las()).run(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])

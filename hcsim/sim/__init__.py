@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 from hcsim.model import Fleet, InputError, Jobs
 from hcsim.perf import Perf
 from hcsim.sim.environment import LaneEnvironment
+from hcsim.sim.processes import Guarded
 from hcsim.sim.switches import without
 from hcsim.sim.world import Process, Simulation
 
@@ -23,7 +25,8 @@ class Simulated:
         job_mtbf_s: mean time between crashes of a running job for reasons of its own (software), whatever its size:
             what fleets of real jobs show beside the failures of their nodes.
         cold_starts: whether the first start of a job takes its ``restart_s`` as well, as on nodes that come empty.
-        processes: users' own SimPy processes, called with the simulation.
+        processes: users' own SimPy processes: functions or objects that are called with the simulation at time 0 and
+            give a generator of its events.
     """
 
     until_s: float = inf
@@ -37,6 +40,9 @@ class Simulated:
             raise InputError(f"executor.until_s is {self.until_s}, expected > 0 (inf: until every job has ended)")
         if not self.job_mtbf_s > 0:
             raise InputError(f"executor.job_mtbf_s is {self.job_mtbf_s}, expected > 0 (inf: never)")
+        for i, process in enumerate(self.processes):
+            if not callable(process):
+                raise InputError(f"executor.processes.{i} is {process!r}, expected something to call")
 
     name = "sim"
     libraries = ("simpy",)
@@ -52,7 +58,7 @@ class Simulated:
             jobs,
             perf,
             seed,
-            self.processes,
+            [partial(Guarded, process) for process in self.processes],
             self.until_s,
             job_mtbf_s=inf if "crashes" in self.without else self.job_mtbf_s,
             shared_links="sharing" not in self.without,
