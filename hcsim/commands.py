@@ -222,20 +222,12 @@ def export(run: Path, file: Path) -> int:
     import json
 
     from hcsim.export import write_trace
-    from hcsim.log import Log
+    from hcsim.kept import of_run
     from hcsim.progress import Busy
 
     with Busy(f"reading {run}"):
-        ready = experiment_of(run).prepare()
-        log = Log.read(run / "log.parquet")
-        try:
-            summary = json.loads((run / "summary.json").read_text())
-        except ValueError as error:
-            raise InputError(f"{run / 'summary.json'}: {error}") from None
-    if ready.jobs.sha256 != summary["jobs_sha256"]:
-        raise InputError(
-            f"{run}: the jobs of {summary['trace']} are not those that were run; has a file changed since?"
-        )
+        _, ready, log = of_run(run)
+    summary = json.loads((run / "summary.json").read_text())
     about = {key: summary[key] for key in ("strategy", "trace", "fleet", "seed", "knowledge")}
     with Busy(f"writing {file}"):
         count = write_trace(log.array(), ready.jobs, ready.fleet, file, about)
