@@ -134,6 +134,8 @@ class Data:
                 now.fail(
                     f"bytes of job {job} that are carried", size_bytes, f"{limit} {self.jobs.checkpoint_bytes[job]:g}"
                 )
+            if any(t.job == job and t.dataset is None for t in self._open[source, target]):
+                now.fail(f"checkpoints of job {job} on their way over {self._way(source, target)}", 2, "one at a time")
             if not self.live and source not in self._ran_at[job]:
                 sites = [self.fleet.site_names[s] for s in sorted(self._ran_at[job])]
                 now.fail(f"a checkpoint of job {job} is carried from", self.fleet.site_names[source], f"one of {sites}")
