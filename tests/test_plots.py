@@ -115,13 +115,14 @@ def test_functions_draw_on_the_axes_they_are_given_and_return_them() -> None:
     made = comparison({"a": (1.0, 2.0), "b": (2.0, 1.0)})
     times = pd.concat([timeline("a", 1.0), timeline("b", 2.0)])
     finished = pd.DataFrame({"strategy": ["a", "b"], "jct_s": [60.0, 90.0]})
-    bill = pd.DataFrame({"strategy": ["a", "b"], "market": ["owned", "spot"], "usd": [1e3, 2e3]})
+    bill = pd.DataFrame({"strategy": ["a", "b"], "market": ["owned", "spot"], "job": [0, -1], "usd": [1e3, 2e3]})
     given_ = {
         plots.tradeoff: (made,),
         plots.jct_cdf: (finished, made),
         plots.occupancy: (timeline("a", 1.0), "a"),
         plots.queue: (times, made),
         plots.cost_by_market: (bill, made),
+        plots.cost_steps: (bill, made),
         plots.differences: (made, "cost_usd"),
     }
     public = [each for name, each in vars(plots).items() if inspect.isfunction(each) and not name.startswith("_")]
@@ -199,13 +200,9 @@ def test_the_steps_of_a_bill_end_at_the_difference() -> None:
 
 
 def test_energy_and_carbon_are_in_a_table_where_they_are_known() -> None:
-    frame = pd.DataFrame(
-        {"strategy": ["a", "a", "b", "b"], "seed": [1, 2, 1, 2], "energy_kwh": [1000.0, 3000.0, 1500.0, 3500.0]}
-    )
     shown = comparison({"a": (1, 1), "b": (1, 1)})
-    text = _power(shown, frame.assign(carbon_kg=[100.0, 300.0, None, 50.0]))
-    assert "energy (MWh)" in text and "worse (+0.5)" in text and "carbon" not in text.split("<table>")[1]
-    text = _power(shown, frame.assign(carbon_kg=[100.0, 300.0, 50.0, 250.0]))
-    assert "carbon (t CO2e)" in text and "better (-0.05)" in text
-    assert "better" not in _power(comparison({"a": (1, 1), "b": (1, 1)}, other=("b",)), frame)
-    assert _power(shown, frame.assign(energy_kwh=None)) == ""
+    assert _power(shown) == ""
+    for name, cell in (("a", Cell(2.0, 0.1, 0.0, 0.0, 0.0, SAME)), ("b", Cell(2.5, 0.1, 0.5, 0.4, 0.6, WORSE))):
+        shown.cells[name]["energy_kwh"] = cell
+    text = _power(shown)
+    assert "energy (MWh)" in text and "worse by 0.5" in text and "carbon (t" not in text
