@@ -123,7 +123,10 @@ def _subject(name: str, overrides: Sequence[str]) -> tuple[Any, Any, Any]:
     if name in choices()["trace"]:
         config, _ = compose([f"trace={name}", *_of_trace(name, overrides)])
         source = part(config, "trace")
-        return source.jobs(config.seed), source, source.table() if isinstance(source, JobSource) else None
+        table = source.table() if isinstance(source, JobSource) else None
+        if table is not None and table.kind != "jobs":
+            return table, source, None
+        return source.jobs(config.seed), source, table
     source = make(name, _parameters(overrides))
     return source.table(), source, None
 
@@ -217,8 +220,8 @@ def validate(path: Path, name: str | None, overrides: Sequence[str] = ()) -> int
 
 def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
     """One table of the kind's columns."""
-    from hcsim.experiment import write_atomically
-    from hcsim.traces._catalog import make, recognised
+    from hcsim.traces._catalog import available, drawn, make, recognised
+    from hcsim.traces._table import of_jobs
 
     if out.suffix not in (".parquet", ".csv"):
         raise InputError(f"{out}: expected a name that ends in .parquet or .csv")
@@ -227,15 +230,34 @@ def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
         if key in given:
             raise InputError(f"traces convert: a table holds what the source says; {key} is of hcsim run")
     with Busy(f"reading {name}"):
-        source = recognised(Path(name), given)[1] if Path(name).exists() else make(name, given)
-        table = source.table()
-    frame = table.frame
-    if out.suffix == ".csv":
-        write_atomically(out, lambda path: frame.to_csv(path, index=False))
-    else:
-        write_atomically(out, lambda path: frame.to_parquet(path, index=False))
+        if Path(name).exists():
+            table = recognised(Path(name), given)[1].table()
+        elif name in available() and drawn(name):
+            table = of_jobs(_subject(name, overrides)[0])
+        else:
+            table = make(name, given).table()
+    write_table(table.frame, out)
     print(f"{len(table):,} rows of {table.kind} in {out}" + (f"; {table.told}" if table.told else ""))
     return 0
+
+
+def write_table(frame: Any, out: Path) -> None:
+    """A data frame as CSV or Parquet, by the file's ending; in CSV lists are JSON."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from hcsim.experiment import write_atomically
+
+    if out.suffix != ".csv":
+        write_atomically(out, lambda path: frame.to_parquet(path, index=False))
+        return
+    lists = {name: pa.array(frame[name]) for name in frame if str(frame[name].dtype).startswith(("list", "object"))}
+    texts = {
+        name: pc.binary_join_element_wise("[", pc.binary_join(column.cast(pa.list_(pa.string())), ", "), "]", "")
+        for name, column in lists.items()
+    }
+    cells = frame.assign(**{name: text.to_pandas() for name, text in texts.items()})
+    write_atomically(out, lambda path: cells.to_csv(path, index=False))
 
 
 def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:

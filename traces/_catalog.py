@@ -38,21 +38,34 @@ def classes(name: str) -> list[type[Source]]:
     Raises:
         InputError: there is no such module.
     """
+    return [each for each in _written(name) if issubclass(each, Source) and hasattr(each, "kind")]
+
+
+def _written(name: str) -> list[type[Any]]:
     known = available()
     if name not in known:
         raise InputError(f"no trace '{name}'; {nearest(name, list(known))}")
     module = importlib.import_module(f"hcsim.traces.{name}")
-    mine = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]
-    return [each for each in mine if issubclass(each, Source) and hasattr(each, "kind")]
+    return [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]
+
+
+def drawn(name: str) -> Any:
+    """The class of a module whose jobs come of no log (``twin``, ``fitted``, ``listed``); None of any other module."""
+    return None if classes(name) else next((each for each in _written(name) if hasattr(each, "jobs")), None)
 
 
 def make(name: str, parameters: Mapping[str, Any]) -> Source:
     """A source by name, with parameters as a configuration gives them; ``name:Class`` where a module has several.
 
+    What is drawn or listed has no use for a folder of data and is made without it.
+
     Raises:
         InputError: no such source, an unknown parameter, or a value of the wrong type.
     """
     module, _, wanted = name.partition(":")
+    if not wanted and (cls := drawn(module)) is not None:
+        made: Source = _made(cls, {key: value for key, value in parameters.items() if key != "data_dir"})
+        return made
     found = classes(module)
     if wanted:
         found = [each for each in found if each.__name__.lower() == wanted.lower()]

@@ -1,8 +1,8 @@
 """Fit a generator to jobs: a table of figures from which trustworthy twins are drawn, and no row of the original.
 
-Jobs are fitted by class: one gang size (rare ones pooled, from the largest down), jobs that share a GPU by themselves. Of each
-class: in periods of six hours or more, each with at least :data:`LEAST_ALIKE` of its jobs, how many jobs there were
-in each band of run time, and what work they brought; how large its batches are (jobs of one class that one tenant
+Jobs are fitted by class: one gang size (rare ones pooled, from the largest down), jobs that share a GPU by themselves.
+Of each class: in periods of six hours or more, each with at least :data:`LEAST_ALIKE` of its jobs, how many jobs there
+were in each band of run time, and what work they brought; how large its batches are (jobs of one class that one tenant
 submits within :data:`BATCH_GAP_S` of each other) and whose; run times by band; shares of a GPU, CPUs and memory. Of all
 jobs: the rhythm of the week, how submissions swing from hour to hour (lognormal, with the correlation of successive
 hours), how alike run times are within a batch and how they go with its size. Not fitted: users within a tenant, and the

@@ -21,8 +21,8 @@ FURTHEST, HALVINGS = 8.0, 40
 
 
 def quantiles(values: npt.NDArray[Any]) -> Quantiles:
-    """Quantiles, and the mean between each two of them. An edge is the mean of the :data:`LEAST_ALIKE` values next above
-    it, the last one of the greatest, so that none tells a single value."""
+    """Quantiles, and the mean between each two of them. An edge is the mean of the :data:`LEAST_ALIKE` values above it,
+    the last one of the greatest, so that none tells a single value."""
     x = np.sort(values.astype(np.float64))
     edges: list[int] = []
     for edge in np.round(np.array(QUANTILES[1:-1]) * len(x)).astype(int).tolist():

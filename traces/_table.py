@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.model import InputError, Jobs, nearest
+from hcsim.model import JOB_COLUMNS, NAME_TABLES, InputError, Jobs, nearest
 from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
 from hcsim.traces._cache import cached
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate
@@ -258,6 +258,8 @@ class JobSource(Source):
         table = super().table()
         if self.limit < 0:
             raise InputError(f"trace.limit is {self.limit}, expected 0 (all) or more")
+        if self.limit and table.kind != self.kind:
+            raise InputError(f"trace.limit is of jobs, and {table.source} holds {table.kind}")
         if not 0 < self.limit < len(table):
             return table
         first = np.sort(_submitted(table)[: self.limit])
@@ -302,3 +304,20 @@ def to_jobs(table: Table, attributes: Attributes, seed: int) -> Jobs:
         **given,
     )
     return replace(jobs, left_out=f"{table.source}: {table.told}" if table.told else "")
+
+
+def of_jobs(jobs: Jobs) -> Table:
+    """Jobs as a table of their kind, codes as text; the inverse of :func:`to_jobs`. Columns that say nothing of any job
+    are left out, and so is what is of no log: residency, datasets, checkpoints, priorities, least and most GPUs."""
+    columns: dict[str, Any] = {name: getattr(jobs, name) for name in ("id", "arrival_s", "duration_s", "gpus")}
+    for name in ("gpu_milli", "cpus", "ram_bytes", "gpu_memory_bytes", "user_estimate_s"):
+        values, default = getattr(jobs, name), JOB_COLUMNS[name][1]
+        if not np.array_equal(values, np.full(len(jobs), default), equal_nan=True):
+            columns[name] = values
+    for name in ("tenant", "gpu_type", "model"):
+        names, codes = np.array([*getattr(jobs, NAME_TABLES[name]), ""]), getattr(jobs, name)
+        if (codes >= 0).any() and set(names[:-1]) != {"default"}:
+            columns[name] = names[codes]  # -1 is the last
+    if np.isfinite(jobs.deadline_s).any():
+        columns["deadline_s"] = np.where(np.isfinite(jobs.deadline_s), jobs.deadline_s, np.nan)
+    return checked("jobs", columns, jobs.source, np.arange(1, len(jobs) + 1))

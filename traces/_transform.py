@@ -113,7 +113,7 @@ class Merge:
     """The jobs of another trace beside these. Its ids follow these; its tenants are told apart by ``prefix``.
 
     Args:
-        trace: the name of a source that can be replayed (``hcsim traces list jobs``), or a source.
+        trace: the name of a source that can be replayed (``hcsim traces list --kind jobs``), or a source.
         parameters: of a source given by its name, as ``trace.KEY`` of a run.
     """
 

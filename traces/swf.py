@@ -26,7 +26,7 @@ PARTS = (2, 3, 4)
 
 @dataclass(frozen=True)
 class Swf(JobSource):
-    """A log in SWF: 18 numbers a line, ``;`` starts a comment, -1 means unknown. There is no default file.
+    """A log in SWF: 18 numbers a line, ``;`` starts a comment, -1 means unknown.
 
     A job's gang is its allocated processors, else the requested ones; ``processors_per_gpu`` processors count as one
     device (rounded up). The requested time is the user's estimate. Jobs whose run time, submission or processors are
@@ -34,8 +34,15 @@ class Swf(JobSource):
     ``on_unknown="error"``. So are lines of parts of jobs (status 2 to 4): the format's definition gives each such job
     a line of its own and says to use only that one in studies of a workload. Failed and cancelled jobs stay, with
     their status. Tenants are users. Memory, CPU time, groups and what follows them are not read.
+
+    Args:
+        log: which file below ``dl_jobs/swf``, without its ending: ``NASA-iPSC-1993-3.1-cln`` or
+            ``LLNL-Atlas-2006-2.1-cln``.
+        processors_per_gpu: how many processors count as a device.
+        on_unknown: ``drop`` or ``error``.
     """
 
+    log: str = "NASA-iPSC-1993-3.1-cln"
     processors_per_gpu: int = 1
     on_unknown: str = "drop"
 
@@ -46,13 +53,11 @@ class Swf(JobSource):
 
     def read(self) -> Table:
         """The jobs in the file's order."""
-        if not self.path:
-            raise InputError("trace swf: no file, set trace.path=FILE.swf")
         if self.on_unknown not in ("drop", "error"):
             raise InputError(f"trace.on_unknown is '{self.on_unknown}', expected 'drop' or 'error'")
         if self.processors_per_gpu < 1:
             raise InputError(f"trace.processors_per_gpu is {self.processors_per_gpu}, expected at least 1")
-        path = self.file("")
+        path = self.file(f"dl_jobs/swf/{self.log}.swf")
         passed: list[Squeezed] = []
 
         def through(file: object) -> Squeezed:
