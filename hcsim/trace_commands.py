@@ -92,6 +92,7 @@ def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
     from hcsim.traces._catalog import available
     from hcsim.traces._summary import describe as figures
     from hcsim.traces._summary import describe_table
+    from hcsim.traces._table import Source
     from hcsim.traces._text import choices, text
 
     path = Path(plot) if plot else Path("runs") / "traces" / f"{name.replace(':', '_')}.png"
@@ -100,6 +101,8 @@ def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
         raise InputError(f"--plot {path}: a .{kind} file cannot be drawn, expected .png, .svg or .pdf")
     with Busy(f"reading {name}"):
         subject, source, table = _subject(name, overrides)
+        if isinstance(source, Source) and not source.answers and any(value in ("", 0) for value in _own(source)):
+            source.read()  # a kept table does not say what it was found to be
     device = getattr(source, "device", "GPU")
     chosen = choices(source)
     print(f"{name}: {available()[name.partition(':')[0]]}\n")
@@ -107,9 +110,10 @@ def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
         wide = max(map(len, chosen)) + 2
         print(f"This is one variant; for another: hcsim traces describe {name} key=value")
         print("\n".join(f"  {each:<{wide}}{about}".rstrip() for each, about in chosen.items()) + "\n")
-    print(text(figures(subject, table) if isinstance(subject, Jobs) else describe_table(subject), device))
+    start_s = _start_s(subject, source, table)
+    print(text(figures(subject, table, start_s) if isinstance(subject, Jobs) else describe_table(subject), device))
     with Busy("drawing"):
-        _draw(subject, path, kind, ", ".join([name, *chosen]), device)
+        _draw(subject, path, kind, ", ".join([name, *chosen]), device, start_s)
     print(f"\nplot  {path}")
     return 0
 
@@ -173,7 +177,21 @@ def _of_trace(name: str, overrides: Sequence[str]) -> list[str]:
     return [f"trace.{each}" if each.partition("=")[0].partition(".")[0] in known else each for each in overrides]
 
 
-def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
+def _own(source: Any) -> list[Any]:
+    """The values of the parameters that are the source's own."""
+    import dataclasses
+
+    shared = ("data_dir", "path", "limit", "attributes", "steps")
+    return [getattr(source, each.name) for each in dataclasses.fields(source) if each.name not in shared]
+
+
+def _start_s(subject: Any, source: Any, table: Any) -> float | None:
+    """The clock time at which times are 0; None where it is not known, or jobs have been moved."""
+    table = subject if table is None else table
+    return None if getattr(source, "steps", ()) else getattr(table, "start_s", None)
+
+
+def _draw(subject: Any, path: Path, kind: str, title: str, device: str, start_s: float | None) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -182,7 +200,7 @@ def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
 
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
-    draw(figure, subject, title if len(title) <= 100 else title[:99] + "…", device)
+    draw(figure, subject, title if len(title) <= 100 else title[:99] + "…", device, start_s or 0.0)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda to: figure.savefig(to, format=kind, dpi=200))
 

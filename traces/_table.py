@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: How the note begins that says the clock time at which times are 0.
+STARTS = "times count from "
+
+
+def starts(first_s: float) -> tuple[str]:
+    """The note of a table whose times count from this one, in seconds since 1970; wall clock where the log says no
+    zone."""
+    return (f"{STARTS}{np.datetime64(int(first_s), 's')}",)
+
+
 @dataclass(frozen=True)
 class Dropped:
     """Rows of a source that its table does not hold, and why. ``row`` is the first of them in the file."""
@@ -56,7 +66,13 @@ class Table:
     def told(self) -> str:
         """What was left out and the notes, in words; empty when there is nothing to say."""
         left = [f"{each.count:,} rows left out: {each.reason} (first: row {each.row})" for each in self.dropped]
-        return "; ".join([*left, *self.notes])
+        return "; ".join([*left, *(note for note in self.notes if not note.startswith(STARTS))])
+
+    @property
+    def start_s(self) -> float | None:
+        """The clock time, as seconds since 1970, at which this table's times are 0; None where it is not known."""
+        found = next((note.removeprefix(STARTS) for note in self.notes if note.startswith(STARTS)), None)
+        return None if found is None else float(np.datetime64(found, "s").astype(np.int64))
 
 
 def checked(
@@ -205,15 +221,20 @@ class Source:
             InputError: it is not among those in the data folder.
         """
         given = getattr(self, name)
-        if not given and self.path:
-            if not found:
-                raise Unsaid(self.path, name, default, hint)
-            return found
-        value = given or default
+        if not given and self.path and not found:
+            raise Unsaid(self.path, name, default, hint)
+        value = given or (found if self.path else default)
         if not self.path and among and value not in among:
             known = nearest(value, list(among)) if isinstance(value, str) else f"known: {', '.join(map(str, among))}"
             raise InputError(f"trace.{name}: no {name} '{value}'; {known}")
+        self.answers.setdefault(name, {})[value] = None
         return value
+
+    @property
+    def answers(self) -> dict[str, dict[Any, None]]:
+        """What :meth:`said` has answered so far: parameter -> its values, each once."""
+        answers: dict[str, dict[Any, None]] = self.__dict__.setdefault("_answers", {})
+        return answers
 
     def file(self, default: str) -> Path:
         """``path``, or ``default`` below the data folder; InputError when neither is there."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError
+from hcsim.traces._bytes import opened
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, Squeezed, read_csv
-from hcsim.traces._table import Dropped, JobSource, Table, by_value, checked, kept, left_out
+from hcsim.traces._table import Dropped, JobSource, Table, by_value, checked, kept, left_out, starts
 
 FIELDS = (
     "job", "submit_s", "wait_s", "run_s", "processors", "cpu_s", "memory", "requested_processors", "requested_s",
@@ -22,6 +26,8 @@ STATUS = {
     2: "to be continued", 3: "part completed", 4: "part failed",
 }  # fmt: skip
 PARTS = (2, 3, 4)
+#: So much of a log is looked at for when it begins.
+HEAD_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class Swf(JobSource):
             keep, dropped = keep & ~lacks, dropped + here
         if not keep.any():
             raise InputError(f"{path}: no job with a known run time, submission and processors")
+        start_s = _start_s(path)
         asked, submitted = column["requested_s"][keep], column["submit_s"][keep]
         words = kept(table.select(["user", "status"]), keep)
         return checked(
@@ -105,4 +112,17 @@ class Swf(JobSource):
             str(path),
             lines[keep],
             dropped,
+            () if start_s is None else starts(start_s + submitted.min()),
         )
+
+
+def _start_s(path: Path) -> float | None:
+    """The wall clock at which the log's times are 0, in seconds since 1970, as its head says; None if it does not."""
+    with opened(path) as file:
+        head = file.read(HEAD_BYTES).decode("latin-1")
+    said = re.search(r"^; *StartTime: *\w{3} (\w{3}) +(\d+) (\d+:\d+:\d+) \w+ (\d{4})\s*$", head, re.M)
+    try:
+        when = datetime.strptime(" ".join(said.groups()), "%b %d %H:%M:%S %Y") if said else None
+    except ValueError:  # no such day
+        return None
+    return when.replace(tzinfo=UTC).timestamp() if when else None
