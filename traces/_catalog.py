@@ -17,7 +17,7 @@ from hcsim.model import InputError, nearest
 from hcsim.parts import checked as parts_checked
 from hcsim.traces._bytes import Lines, holding, opened, read_bytes
 from hcsim.traces._files import Defective
-from hcsim.traces._table import JobSource, Source, Unsaid
+from hcsim.traces._table import Source, Unsaid
 
 #: So much of a table is looked at to find out what it is.
 HEAD_BYTES = 1 << 18
@@ -54,8 +54,9 @@ def drawn(name: str) -> Any:
     return None if classes(name) else next((each for each in _written(name) if hasattr(each, "jobs")), None)
 
 
-def make(name: str, parameters: Mapping[str, Any]) -> Source:
-    """A source by name, with parameters as a configuration gives them; ``name:Class`` where a module has several.
+def make(name: str, parameters: Mapping[str, Any], jobs: bool = False) -> Source:
+    """A source by name, with parameters as a configuration gives them; ``name:Class`` where a module has several, else
+    the first (with ``jobs`` the first that can be replayed, if there is one).
 
     What is drawn or listed has no use for a folder of data and is made without it.
 
@@ -73,7 +74,8 @@ def make(name: str, parameters: Mapping[str, Any]) -> Source:
         raise InputError(
             f"no trace '{name}': known there: {', '.join(each.__name__ for each in classes(module)) or '-'}"
         )
-    return _made(found[0], parameters)
+    replayed = [each for each in found if jobs and is_jobs(each)]
+    return _made((replayed or found)[0], parameters)
 
 
 def _made(cls: type[Source], parameters: Mapping[str, Any]) -> Source:
@@ -190,5 +192,5 @@ def _lines(head: bytes) -> bool:
 
 
 def is_jobs(source: object) -> bool:
-    """Whether a source can be replayed as ``trace=``."""
-    return isinstance(source, JobSource) or hasattr(source, "jobs")
+    """Whether a source, or its class, can be replayed as ``trace=``."""
+    return hasattr(source, "jobs")

@@ -253,6 +253,8 @@ def sources() -> Iterable[str]:
         if name == "fitted_requests":
             continue  # it reads what `hcsim traces twin` writes
         for i, cls in enumerate(classes(name)):
+            if cls.__name__ in ("SiaJobs", "PolluxJobs"):
+                continue  # they join a workload and profiles, each of which has a source of its own
             yield f"{name}:{cls.__name__}" if i else name
 
 

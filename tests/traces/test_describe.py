@@ -655,7 +655,7 @@ def rng() -> np.random.Generator:
 # -- every source ------------------------------------------------------------------------------------------------------
 
 SWF = "dl_jobs/swf/LLNL-Atlas-2006-2.1-cln.swf.gz"
-SOURCES = [(name, cls) for name in available() if name not in ("burstgpt", "swf") for cls in classes(name)]
+SOURCES = [(name, cls) for name in available() if name not in ("burstgpt", "swf", "table") for cls in classes(name)]
 
 
 @pytest.mark.shared
