@@ -88,7 +88,8 @@ def _merged(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Values with too few jobs are pooled with the next smaller ones until they are enough, from the largest down; the
     smallest, if they are still too few, with the pool above. A value becomes the smallest of its pool."""
     sizes, counts = np.unique(values, return_counts=True)
-    begins, have = [], 0
+    begins: list[int] = []
+    have = 0
     for i in range(len(sizes) - 1, -1, -1):
         have += int(counts[i])
         if have >= LEAST_JOBS:

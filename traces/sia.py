@@ -78,10 +78,10 @@ def as_jobs(source: Source, path: Path, cluster: str, profiles: str) -> Table:
     """
     if not profiles and not source.data_dir:
         raise InputError(f"{path}: run times need profiles, set data_dir= or trace.profiles=FOLDER")
-    folder = Path(profiles) if profiles else Path(source.data_dir) / PROFILES
+    folder = Path(profiles or f"{source.data_dir}/{PROFILES}")
+    table = read_workload(path)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of profiles; hcsim traces fetch profile_sia gets them")
-    table = read_workload(path)
     frame = table.frame
     asked = list(zip(frame["model"], frame["gpus"].tolist(), frame["batch"].tolist(), strict=True))
     known = {each: _measured(folder, cluster, *each) for each in dict.fromkeys(asked)}
@@ -150,9 +150,10 @@ def _iteration_s(folder: Path, cluster: str, gpus: int, batch: int) -> float:
         return np.nan
     rows = rows.sort_values("local_bsz")
     measured = rows["local_bsz"].to_numpy()
-    passes = max(ceil(batch / gpus / measured[-1]), 1)
+    passes = max(ceil(batch / gpus / float(measured[-1])), 1)
     local = ceil(batch / (gpus * passes))
     if not measured[0] <= local <= measured[-1]:
         return np.nan
     step, sync = (float(np.interp(local, measured, rows[name])) for name in ("step_time", "sync_time"))
-    return step + (passes - 1) * (step - sync)
+    iteration_s: float = step + (passes - 1) * (step - sync)
+    return iteration_s
