@@ -253,7 +253,7 @@ def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
         elif name in available() and drawn(name):
             table = of_jobs(_subject(name, overrides)[0])
         else:
-            table = make(name, given).table()
+            table = make(name, given, jobs=True).table()
     write_table(table.frame, out)
     print(f"{len(table):,} rows of {table.kind} in {out}" + (f"; {table.told}" if table.told else ""))
     return 0

@@ -352,6 +352,8 @@ def test_run_times_of_sia_are_of_the_size_that_pollux_gives(shared_traces: Path)
 
 
 def test_sia_and_pollux_are_replayed(shared_traces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "jobs.parquet"
+    assert hcsim("traces", "convert", "sia", out, f"data_dir={shared_traces}").out == f"160 rows of jobs in {out}\n"
     for name in ("sia", "pollux"):
         run = ("run", f"trace={name}", f"data_dir={shared_traces}", "strategy=fifo", "fleet=lab")
         said = hcsim(*run, f"hydra.run.dir={tmp_path / name}")
