@@ -63,7 +63,7 @@ def drawn(subject: Jobs | Table, device: str = "GPU") -> dict[str, Axes]:
     canvas.draw()
     panels = {ax.get_title(loc="left")[4:]: ax for ax in figure.axes if ax.get_title(loc="left")}
     letters = [ax.get_title(loc="left")[:3] for ax in figure.axes if ax.get_title(loc="left")]
-    assert letters == [f"({'abcdefghij'[i]})" for i in range(len(letters))]
+    assert letters == [f"({'abcdefghijklmnopqrstuvwxyz'[i]})" for i in range(len(letters))]
     assert panels
     for name, ax in panels.items():
         label = ax.xaxis.label.get_window_extent()
