@@ -422,6 +422,7 @@ def _of_run(trace: Any, config: DictConfig) -> None:
                 step[name] = {**load, "gpus": sum(pool.nodes * pool.gpus_per_node for pool in there)}
             elif name == "merge" and isinstance(given, dict) and isinstance(given.get("parameters", {}), dict):
                 given["parameters"] = {"data_dir": config.data_dir, **given.get("parameters", {})}
+                _of_run(given["parameters"], config)
 
 
 def named(chosen: dict[str, str]) -> dict[str, str]:

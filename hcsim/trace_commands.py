@@ -92,6 +92,7 @@ def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
     from hcsim.traces._catalog import available
     from hcsim.traces._summary import describe as figures
     from hcsim.traces._summary import describe_table
+    from hcsim.traces._table import Source
     from hcsim.traces._text import choices, text
 
     path = Path(plot) if plot else Path("runs") / "traces" / f"{name.replace(':', '_')}.png"
@@ -100,6 +101,8 @@ def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
         raise InputError(f"--plot {path}: a .{kind} file cannot be drawn, expected .png, .svg or .pdf")
     with Busy(f"reading {name}"):
         subject, source, table = _subject(name, overrides)
+        if isinstance(source, Source) and not source.answers and any(value in ("", 0) for value in _own(source)):
+            source.read()  # a kept table does not say what it was found to be
     device = getattr(source, "device", "GPU")
     chosen = choices(source)
     print(f"{name}: {available()[name.partition(':')[0]]}\n")
@@ -107,9 +110,10 @@ def describe(name: str, overrides: Sequence[str], plot: str | None) -> int:
         wide = max(map(len, chosen)) + 2
         print(f"This is one variant; for another: hcsim traces describe {name} key=value")
         print("\n".join(f"  {each:<{wide}}{about}".rstrip() for each, about in chosen.items()) + "\n")
-    print(text(figures(subject, table) if isinstance(subject, Jobs) else describe_table(subject), device))
+    start_s = _start_s(subject, source, table)
+    print(text(figures(subject, table, start_s) if isinstance(subject, Jobs) else describe_table(subject), device))
     with Busy("drawing"):
-        _draw(subject, path, kind, ", ".join([name, *chosen]), device)
+        _draw(subject, path, kind, ", ".join([name, *chosen]), device, start_s)
     print(f"\nplot  {path}")
     return 0
 
@@ -123,7 +127,10 @@ def _subject(name: str, overrides: Sequence[str]) -> tuple[Any, Any, Any]:
     if name in choices()["trace"]:
         config, _ = compose([f"trace={name}", *_of_trace(name, overrides)])
         source = part(config, "trace")
-        return source.jobs(config.seed), source, source.table() if isinstance(source, JobSource) else None
+        table = source.table() if isinstance(source, JobSource) else None
+        if table is not None and table.kind != "jobs":
+            return table, source, None
+        return source.jobs(config.seed), source, table
     source = make(name, _parameters(overrides))
     return source.table(), source, None
 
@@ -170,7 +177,21 @@ def _of_trace(name: str, overrides: Sequence[str]) -> list[str]:
     return [f"trace.{each}" if each.partition("=")[0].partition(".")[0] in known else each for each in overrides]
 
 
-def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
+def _own(source: Any) -> list[Any]:
+    """The values of the parameters that are the source's own."""
+    import dataclasses
+
+    shared = ("data_dir", "path", "limit", "attributes", "steps")
+    return [getattr(source, each.name) for each in dataclasses.fields(source) if each.name not in shared]
+
+
+def _start_s(subject: Any, source: Any, table: Any) -> float | None:
+    """The clock time at which times are 0; None where it is not known, or jobs have been moved."""
+    table = subject if table is None else table
+    return None if getattr(source, "steps", ()) else getattr(table, "start_s", None)
+
+
+def _draw(subject: Any, path: Path, kind: str, title: str, device: str, start_s: float | None) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -179,7 +200,7 @@ def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
 
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
-    draw(figure, subject, title if len(title) <= 100 else title[:99] + "…", device)
+    draw(figure, subject, title if len(title) <= 100 else title[:99] + "…", device, start_s or 0.0)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda to: figure.savefig(to, format=kind, dpi=200))
 
@@ -217,8 +238,8 @@ def validate(path: Path, name: str | None, overrides: Sequence[str] = ()) -> int
 
 def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
     """One table of the kind's columns."""
-    from hcsim.experiment import write_atomically
-    from hcsim.traces._catalog import make, recognised
+    from hcsim.traces._catalog import available, drawn, make, recognised
+    from hcsim.traces._table import of_jobs
 
     if out.suffix not in (".parquet", ".csv"):
         raise InputError(f"{out}: expected a name that ends in .parquet or .csv")
@@ -227,15 +248,34 @@ def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
         if key in given:
             raise InputError(f"traces convert: a table holds what the source says; {key} is of hcsim run")
     with Busy(f"reading {name}"):
-        source = recognised(Path(name), given)[1] if Path(name).exists() else make(name, given)
-        table = source.table()
-    frame = table.frame
-    if out.suffix == ".csv":
-        write_atomically(out, lambda path: frame.to_csv(path, index=False))
-    else:
-        write_atomically(out, lambda path: frame.to_parquet(path, index=False))
+        if Path(name).exists():
+            table = recognised(Path(name), given)[1].table()
+        elif name in available() and drawn(name):
+            table = of_jobs(_subject(name, overrides)[0])
+        else:
+            table = make(name, given, jobs=True).table()
+    write_table(table.frame, out)
     print(f"{len(table):,} rows of {table.kind} in {out}" + (f"; {table.told}" if table.told else ""))
     return 0
+
+
+def write_table(frame: Any, out: Path) -> None:
+    """A data frame as CSV or Parquet, by the file's ending; in CSV lists are JSON."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from hcsim.experiment import write_atomically
+
+    if out.suffix != ".csv":
+        write_atomically(out, lambda path: frame.to_parquet(path, index=False))
+        return
+    lists = {name: pa.array(frame[name]) for name in frame if str(frame[name].dtype).startswith(("list", "object"))}
+    texts = {
+        name: pc.binary_join_element_wise("[", pc.binary_join(column.cast(pa.list_(pa.string())), ", "), "]", "")
+        for name, column in lists.items()
+    }
+    cells = frame.assign(**{name: text.to_pandas() for name, text in texts.items()})
+    write_atomically(out, lambda path: cells.to_csv(path, index=False))
 
 
 def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:

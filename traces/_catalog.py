@@ -17,7 +17,7 @@ from hcsim.model import InputError, nearest
 from hcsim.parts import checked as parts_checked
 from hcsim.traces._bytes import Lines, holding, opened, read_bytes
 from hcsim.traces._files import Defective
-from hcsim.traces._table import JobSource, Source, Unsaid
+from hcsim.traces._table import Source, Unsaid
 
 #: So much of a table is looked at to find out what it is.
 HEAD_BYTES = 1 << 18
@@ -38,21 +38,35 @@ def classes(name: str) -> list[type[Source]]:
     Raises:
         InputError: there is no such module.
     """
+    return [each for each in _written(name) if issubclass(each, Source) and hasattr(each, "kind")]
+
+
+def _written(name: str) -> list[type[Any]]:
     known = available()
     if name not in known:
         raise InputError(f"no trace '{name}'; {nearest(name, list(known))}")
     module = importlib.import_module(f"hcsim.traces.{name}")
-    mine = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]
-    return [each for each in mine if issubclass(each, Source) and hasattr(each, "kind")]
+    return [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]
 
 
-def make(name: str, parameters: Mapping[str, Any]) -> Source:
-    """A source by name, with parameters as a configuration gives them; ``name:Class`` where a module has several.
+def drawn(name: str) -> Any:
+    """The class of a module whose jobs come of no log (``twin``, ``fitted``, ``listed``); None of any other module."""
+    return None if classes(name) else next((each for each in _written(name) if hasattr(each, "jobs")), None)
+
+
+def make(name: str, parameters: Mapping[str, Any], jobs: bool = False) -> Source:
+    """A source by name, with parameters as a configuration gives them; ``name:Class`` where a module has several, else
+    the first (with ``jobs`` the first that can be replayed, if there is one).
+
+    What is drawn or listed has no use for a folder of data and is made without it.
 
     Raises:
         InputError: no such source, an unknown parameter, or a value of the wrong type.
     """
     module, _, wanted = name.partition(":")
+    if not wanted and (cls := drawn(module)) is not None:
+        made: Source = _made(cls, {key: value for key, value in parameters.items() if key != "data_dir"})
+        return made
     found = classes(module)
     if wanted:
         found = [each for each in found if each.__name__.lower() == wanted.lower()]
@@ -60,7 +74,8 @@ def make(name: str, parameters: Mapping[str, Any]) -> Source:
         raise InputError(
             f"no trace '{name}': known there: {', '.join(each.__name__ for each in classes(module)) or '-'}"
         )
-    return _made(found[0], parameters)
+    replayed = [each for each in found if jobs and is_jobs(each)]
+    return _made((replayed or found)[0], parameters)
 
 
 def _made(cls: type[Source], parameters: Mapping[str, Any]) -> Source:
@@ -177,5 +192,5 @@ def _lines(head: bytes) -> bool:
 
 
 def is_jobs(source: object) -> bool:
-    """Whether a source can be replayed as ``trace=``."""
-    return isinstance(source, JobSource) or hasattr(source, "jobs")
+    """Whether a source, or its class, can be replayed as ``trace=``."""
+    return hasattr(source, "jobs")

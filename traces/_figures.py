@@ -12,6 +12,7 @@ import numpy as np
 from hcsim.model import Jobs
 from hcsim.plots import COLOURS
 from hcsim.traces import _figures_market as market
+from hcsim.traces import _figures_speed as speed
 from hcsim.traces import _figures_world as world
 from hcsim.traces import _panels as p
 from hcsim.traces._measures import DAY_S, HOUR_S, between, counted, dated, reuse, split
@@ -24,23 +25,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw(figure: Figure, subject: Jobs | Table, title: str = "", device: str = "GPU") -> None:
+def draw(figure: Figure, subject: Jobs | Table, title: str = "", device: str = "GPU", start_s: float = 0.0) -> None:
     """Draw jobs, or a table of another kind, on an empty figure, whose size is set.
 
     Args:
         device: what a job's gang counts.
+        start_s: the clock time at which the jobs' times are 0, in seconds since 1970 (0: not known).
     """
     import matplotlib as mpl
 
     with mpl.rc_context(p.TEXT):
         if isinstance(subject, Jobs):
-            p.lay_out(figure, title, _jobs(subject, device))
+            p.lay_out(figure, title, _jobs(subject, device, start_s))
         else:
             drawn = _KINDS[subject.kind](subject.frame)
             p.lay_out(figure, title, *(drawn if isinstance(drawn, tuple) else (drawn,)))
 
 
-def _jobs(jobs: Jobs, device: str) -> Rows:
+def _jobs(jobs: Jobs, device: str, start_s: float) -> Rows:
     gpus = jobs.gpus * jobs.gpu_milli / 1000.0
     when, duration = jobs.arrival_s, jobs.duration_s
     work = {"jobs": np.ones(len(jobs)), f"{device} time": gpus * duration}
@@ -54,7 +56,7 @@ def _jobs(jobs: Jobs, device: str) -> Rows:
         ("Burstiness", lambda ax: p.gaps(ax, when, "submissions")),
     ]
     if len(later) and np.ptp(when) > 3 * DAY_S:
-        drawn.append(("Daily cycle", lambda ax: p.by_hour(ax, later, "submissions")))
+        drawn.append(("Daily cycle", lambda ax: p.by_hour(ax, start_s + later, "submissions")))
         return [drawn[:2], drawn[2:4], drawn[4:]]
     return [drawn[:2], drawn[2:]]
 
@@ -172,7 +174,7 @@ def _failures(frame: pd.DataFrame) -> Rows:
     if frame["end_s"].notna().any():
         drawn.append(("Durations", lambda ax: p.ecdf(ax, repair, "duration (h)", "failures")))
     what = counted(frame["event"])
-    if len(what) > 1:
+    if len(what) > 1 and set(what) != set(by):  # else the first panel tells them apart
         drawn.append(("What failed", lambda ax: p.ranks(ax, what, "failures")))
     return p.in_rows(drawn)
 
@@ -193,7 +195,9 @@ def _months(ax: Axes, starts: dict[str, Any]) -> Axes:
     below = np.zeros(len(x) - 1)
     for (name, each), colour, hatch in zip(bins.items(), COLOURS, p.HATCHES, strict=False):
         count = np.bincount(each - index[0], minlength=len(below))
-        bars = ax.bar(x[:-1], count, np.diff(x) * 0.9, below, align="edge", color=colour, label=name)
+        bars = ax.bar(
+            x[:-1], count, np.diff(x) * 0.9, below, align="edge", color=colour, label=f"{name} ({len(each):,})"
+        )
         for bar in bars:
             bar.set(hatch=hatch, edgecolor="white", lw=0.3)
         below = below + count
@@ -253,6 +257,6 @@ def _demands(frame: pd.DataFrame) -> Rows:
 _KINDS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "requests": _requests, "submissions": _submissions, "demands": _demands, "load": _load, "failures": _failures,
     "lifetimes": _lifetimes, "availability": market.availability, "prices": market.prices, "advice": market.advice,
-    "links": world.links, "carbon": world.carbon, "profiles": world.profiles, "metrics": world.metrics,
+    "links": world.links, "carbon": world.carbon, "profiles": speed.profiles, "metrics": world.metrics,
     "summaries": world.summaries, "nodes": world.nodes,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Pictures of the world that jobs run in: networks, carbon, measured speed, machines.
+"""Pictures of the world that jobs run in: networks, carbon, measures of services, machines.
 
 Each function takes a table's frame and gives rows of panels, and with them, where they are not the usual ones, the
 rows' heights and the number of columns; see :func:`hcsim.traces._panels.lay_out`.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: The most rows of names that a panel can hold, and the most panels of metrics.
-_MOST_NAMES, _MOST_METRICS = 24, 6
+MOST_NAMES, MOST_METRICS = 24, 6
 
 
 def links(frame: pd.DataFrame) -> tuple[Rows, Sequence[float]]:
@@ -173,65 +173,12 @@ def _regions(ax: Axes, bars: dict[str, float]) -> Axes:
     return ax
 
 
-def profiles(frame: pd.DataFrame) -> tuple[Rows, list[float], int]:
-    """A panel per metric; a row per model, or per number of GPUs where there is one model; a colour per GPU.
-
-    Of what was measured alone and beside others only the former is drawn; of several gangs of a model the smallest.
-    """
-    alone = frame["setting"] == "alone"
-    frame = frame[alone] if alone.any() else frame
-    if frame["model"].nunique() > 1:
-        frame = frame[frame["gpus"] == frame.groupby("model")["gpus"].transform("min")]
-        gang = frame["gpus"].map(" ×{:g}".format) if frame["gpus"].nunique() > 1 else ""
-        frame = frame.assign(row=frame["model"].str.rpartition("/")[2] + gang)
-    else:
-        frame = frame.assign(
-            row=frame["gpus"].map("{:g} GPUs".format).replace({"1 GPUs": "1 GPU", "0 GPUs": "all"})
-        ).sort_values("gpus")
-    names = frame["row"].value_counts().index[:_MOST_NAMES]
-    frame = frame[frame["row"].isin(names)]
-    metrics = list(frame[["metric", "unit"]].drop_duplicates().itertuples(index=False, name=None))
-    first = frame[(frame["metric"] == metrics[0][0]) & (frame["unit"] == metrics[0][1])]
-    rows = list(dict.fromkeys(frame["row"]))
-    if frame["model"].nunique() > 1:
-        rows = sorted(rows, key=lambda row: -first.loc[first["row"] == row, "value"].median())
-    gpus = sorted(frame["gpu"].unique())
-    columns = min(3, len(metrics))
-    drawn: list[Panel] = []
-    for metric, unit in metrics[:_MOST_METRICS]:
-        mine = frame[(frame["metric"] == metric) & (frame["unit"] == unit)]
-        scale, unit = _scaled(mine["value"], unit)
-        groups = {
-            gpu: {r: x["value"].to_numpy() * scale for r, x in grouped(mine[mine["gpu"] == gpu], "row").items()}
-            for gpu in gpus
-        }
-        words, k = metric.replace("_", " "), len(drawn)
-        title, named, key = words[:1].upper() + words[1:], k % columns == 0, k == 0
-
-        label = f"{words} ({unit})"
-        drawn.append((title, partial(_measured, groups=groups, label=label, rows=rows, named=named, key=key)))
-    tall = max(0.45 + (0.075 if len(rows) > 12 else 0.09) * len(rows) * max(1.0, 0.4 * len(gpus)), 0.8)
-    lined = [drawn[i : i + columns] for i in range(0, len(drawn), columns)]
-    return lined, [min(tall, 2.4)] * len(lined), columns
-
-
-def _scaled(values: pd.Series[float], unit: str) -> tuple[float, str]:
+def scaled(values: pd.Series[float], unit: str) -> tuple[float, str]:
     """What to multiply seconds with so that they are numbers of a few digits, and the unit then."""
     if unit == "1":
         return 1.0, "ratio"
     high = float(values.quantile(0.9)) if unit == "s" and len(values) else 1.0
     return (1e6, "µs") if high < 1e-3 else (1e3, "ms") if high < 1 else (1.0, unit)
-
-
-def _measured(ax: Axes, groups: dict[str, dict[str, Any]], label: str, rows: list[str], named: bool, key: bool) -> Axes:
-    p.spread(ax, groups, label, rows, named)
-    if key:
-        from matplotlib.lines import Line2D
-
-        medians = [handle for handle, gpu in zip(*ax.get_legend_handles_labels(), strict=True) if gpu != "unknown"]
-        between = Line2D([], [], color=p.GREY, label="P10 to P90")
-        _key(ax, [*medians, between])
-    return ax
 
 
 def summaries(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
@@ -240,10 +187,10 @@ def summaries(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
     drawn: list[Panel] = []
     frame = frame.assign(metric=frame["metric"].str.replace("_", " "))
     units = grouped(frame, "unit")
-    for unit, mine in list(units.items())[:_MOST_METRICS]:
+    for unit, mine in list(units.items())[:MOST_METRICS]:
         groups = {who: grouped(mine[mine["entity"] == who], "metric") for who in entities}
         values = {who: {row: x["value"].to_numpy() for row, x in each.items()} for who, each in groups.items()}
-        rows = list(dict.fromkeys(mine["metric"]))[:_MOST_NAMES]
+        rows = list(dict.fromkeys(mine["metric"]))[:MOST_NAMES]
         key = not drawn
         drawn.append((f"Figures in {unit}", partial(_listed, groups=values, label=unit, rows=rows, key=key)))
     tall = [max(0.45 + 0.1 * len(dict.fromkeys(mine["metric"])), 0.7) for mine in units.values()]
@@ -253,15 +200,15 @@ def summaries(frame: pd.DataFrame) -> tuple[Rows, list[float]]:
 def _listed(ax: Axes, groups: dict[str, dict[str, Any]], label: str, rows: list[str], key: bool) -> Axes:
     p.spread(ax, groups, label, rows)
     if key:
-        _key(ax, ax.get_legend_handles_labels()[0])
+        key_below(ax, ax.get_legend_handles_labels()[0])
     return ax
 
 
 def metrics(frame: pd.DataFrame) -> tuple[Rows, list[float], int]:
     """For each metric its course over time and its distribution."""
     drawn: Rows = []
-    for name, mine in itertools.islice(split(frame, "metric").items(), _MOST_METRICS):
-        words, (scale, unit) = name.replace("_", " "), _scaled(mine["value"], str(mine["unit"].iloc[0]))
+    for name, mine in itertools.islice(split(frame, "metric").items(), MOST_METRICS):
+        words, (scale, unit) = name.replace("_", " "), scaled(mine["value"], str(mine["unit"].iloc[0]))
         when, values, label = mine["time_s"].to_numpy(), mine["value"].to_numpy() * scale, f"{words} ({unit})"
         over_time = partial(_course, when=when, values=values, label=label)
         drawn.append([(words[:1].upper() + words[1:], over_time),
@@ -277,11 +224,13 @@ def _course(ax: Axes, when: Any, values: Any, label: str) -> Axes:
     return ax
 
 
-def _key(ax: Axes, handles: list[Any]) -> None:
+def key_below(ax: Axes, handles: list[Any]) -> None:
     """One legend for all panels: beside the title, or below where it is long."""
     where: Literal["outside upper right", "outside lower center"]
-    where = "outside upper right" if len(handles) <= 4 else "outside lower center"
-    ax.figure.legend(handles=handles, loc=where, ncols=min(len(handles), 8), fontsize=7)
+    beside = len(handles) <= 4 and len(ax.figure.get_suptitle()) <= 60
+    where = "outside upper right" if beside else "outside lower center"
+    across = max(130 // (max(len(str(handle.get_label())) for handle in handles) + 8), 1)
+    ax.figure.legend(handles=handles, loc=where, ncols=min(len(handles), across), fontsize=7)
 
 
 def nodes(frame: pd.DataFrame) -> Rows:

@@ -1,8 +1,8 @@
 """Fit a generator to jobs: a table of figures from which trustworthy twins are drawn, and no row of the original.
 
-Jobs are fitted by class: one gang size (rare ones with the next smaller), jobs that share a GPU by themselves. Of each
-class: in periods of six hours or more, each with at least :data:`LEAST_IN_PERIOD` of its jobs, how many jobs there were
-in each band of run time, and what work they brought; how large its batches are (jobs of one class that one tenant
+Jobs are fitted by class: one gang size (rare ones pooled, from the largest down), jobs that share a GPU by themselves.
+Of each class: in periods of six hours or more, each with at least :data:`LEAST_ALIKE` of its jobs, how many jobs there
+were in each band of run time, and what work they brought; how large its batches are (jobs of one class that one tenant
 submits within :data:`BATCH_GAP_S` of each other) and whose; run times by band; shares of a GPU, CPUs and memory. Of all
 jobs: the rhythm of the week, how submissions swing from hour to hour (lognormal, with the correlation of successive
 hours), how alike run times are within a batch and how they go with its size. Not fitted: users within a tenant, and the
@@ -20,22 +20,18 @@ import numpy as np
 import numpy.typing as npt
 
 from hcsim.model import InputError, Jobs
-from hcsim.traces._quantiles import Floats, correlation, normal_scores, quantiles, shares
+from hcsim.traces._quantiles import LEAST_ALIKE, Floats, correlation, normal_scores, quantiles, shares
 from hcsim.traces._twins import JobClass, JobFigures
 
 HOUR_S, WEEK_H = 3600.0, 168
 #: Periods are runs of this.
 STEP_S = 6 * HOUR_S
 BATCH_GAP_S = 60.0
-#: A gang size with fewer jobs than this shares the class of the next smaller size.
+#: Gang sizes with fewer jobs than this share a class, and bands of run time are pooled likewise.
 LEAST_JOBS = 50
 LEAST_ROWS = 100
 #: Edges of the bands of run time: ten minutes, two hours, half a day, three days.
 BANDS_S = (600.0, 7200.0, 43200.0, 259200.0)
-#: A figure of fewer jobs than this would tell of one of them.
-LEAST_IN_PERIOD = 5
-#: Demands for CPUs and memory that fewer jobs than this have in common are not kept.
-LEAST_ALIKE = 5
 
 
 def fit(jobs: Jobs) -> JobFigures:
@@ -64,9 +60,9 @@ def fit(jobs: Jobs) -> JobFigures:
     return JobFigures(
         jobs=n,
         span_s=span_s,
-        end_s=float((when + jobs.duration_s).max()),
+        end_s=float(np.ceil((when + jobs.duration_s).max() / HOUR_S) * HOUR_S),  # the last job's, to the hour
         **rhythm(when[first], span_s),
-        batch_gap_s=quantiles(gap if len(gap) else np.zeros(1)),
+        batch_gap_s=quantiles(gap if len(gap) >= LEAST_ALIKE else np.zeros(1)),
         run_alike=max(correlation(score[order][1:][~opens[1:]], score[order][:-1][~opens[1:]]), 0.0),
         run_by_batch_size=correlation(score, normal_scores(size, classes)),
         tenants=len(jobs.tenants),
@@ -89,13 +85,17 @@ def _classes(jobs: Jobs) -> npt.NDArray[np.int64]:
 
 
 def _merged(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Values with too few jobs become the next smaller one that is there, the first ones the next larger."""
+    """Values with too few jobs are pooled with the next smaller ones until they are enough, from the largest down; the
+    smallest, if they are still too few, with the pool above. A value becomes the smallest of its pool."""
     sizes, counts = np.unique(values, return_counts=True)
-    mine, last = [], int(sizes[np.argmax(counts >= LEAST_JOBS)])
-    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        last = size if count >= LEAST_JOBS else last
-        mine.append(last)
-    return np.array(mine)[np.searchsorted(sizes, values)]
+    begins: list[int] = []
+    have = 0
+    for i in range(len(sizes) - 1, -1, -1):
+        have += int(counts[i])
+        if have >= LEAST_JOBS:
+            begins, have = [i, *begins], 0
+    begins = [0, *begins[1:]]
+    return sizes[begins][np.searchsorted(begins, np.searchsorted(sizes, values), side="right") - 1]
 
 
 def rhythm(when_s: Floats, span_s: float) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def _periods(when_s: Floats, run_s: Floats, work_s: Floats, span_s: float) -> di
     have = 0
     for i in range(steps):
         have += count[i]
-        if have >= LEAST_IN_PERIOD and left[i + 1] >= LEAST_IN_PERIOD:
+        if have >= LEAST_ALIKE and left[i + 1] >= LEAST_ALIKE:
             last, have = [*last, i], 0
     last = [*last, steps - 1]
     period = np.searchsorted(last, step)

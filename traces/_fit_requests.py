@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hcsim.model import InputError
-from hcsim.traces._quantiles import Floats, correlation, normal_scores, quantiles
+from hcsim.traces._quantiles import LEAST_ALIKE, Floats, correlation, normal_scores, quantiles
 from hcsim.traces._twins import Prefixes, RequestFigures
 
 if TYPE_CHECKING:
@@ -52,10 +52,12 @@ def fit(table: Table) -> RequestFigures:
     gap = np.diff(when) * by_bin[which[1:]] / bin_s
     gap_score = normal_scores(gap)
     prompt, output = (normal_scores(frame[f"{name}_tokens"].to_numpy()) for name in ("prompt", "output"))
-    mean_of = {
-        name: tuple(np.round(np.bincount(which, frame[f"{name}_tokens"], bins) / np.maximum(by_bin, 1), 1).tolist())
-        for name in ("prompt", "output")
-    }
+    few = (by_bin > 0) & (by_bin < LEAST_ALIKE)
+    mean_of = {}
+    for name in ("prompt", "output"):
+        tokens = frame[f"{name}_tokens"].to_numpy()
+        mean = np.where(few, tokens.mean(), np.bincount(which, tokens, bins) / np.maximum(by_bin, 1))
+        mean_of[name] = tuple(np.round(mean, 1).tolist())
     return RequestFigures(
         bin_s=bin_s,
         by_bin=tuple(by_bin.tolist()),

@@ -154,7 +154,7 @@ def by_hour(ax: Axes, when_s: Values, of: str) -> Axes:
     ax.set_xticks(range(0, 24, 6))
     ax.set_ylim(0, max(float(counts.max() / max(counts.sum(), 1)), 1 / 24) * 1.28)
     ax.set_xlabel(
-        "hour of the day (UTC)"
+        "hour of the day (the log's clock)"
         if len(when_s) and dated(when_s.min(), when_s.max())
         else "hour, from the first (modulo 24)"
     )

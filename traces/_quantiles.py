@@ -14,21 +14,22 @@ from hcsim.traces._twins import Quantiles
 Floats = npt.NDArray[np.float64]
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
-#: Fewer values than this are not told apart.
-LEAST_BETWEEN = 5
+#: Fewer values than this are not told apart: every figure is of so many of them.
+LEAST_ALIKE = 5
 #: How far normal scores are moved at most, and how often the interval is halved in which the right distance is.
 FURTHEST, HALVINGS = 8.0, 40
 
 
 def quantiles(values: npt.NDArray[Any]) -> Quantiles:
-    """Quantiles, and the mean between each two of them."""
+    """Quantiles, and the mean between each two of them. An edge is the mean of the :data:`LEAST_ALIKE` values above it,
+    the last one of the greatest, so that none tells a single value."""
     x = np.sort(values.astype(np.float64))
     edges: list[int] = []
     for edge in np.round(np.array(QUANTILES[1:-1]) * len(x)).astype(int).tolist():
-        if edge - (edges[-1] if edges else 0) >= LEAST_BETWEEN and len(x) - edge >= LEAST_BETWEEN:
+        if edge - (edges[-1] if edges else 0) >= LEAST_ALIKE and len(x) - edge >= LEAST_ALIKE:
             edges.append(edge)
     parts = np.split(x, edges)
-    ends = [*(float(part[0]) for part in parts), float(x[-1])]
+    ends = [*(float(part[:LEAST_ALIKE].mean()) for part in parts), float(x[-LEAST_ALIKE:].mean())]
     return Quantiles(
         share=tuple(round(len(part) / len(x), 6) for part in parts),
         edge=tuple(float(f"{v:.4g}") for v in ends),
@@ -96,6 +97,13 @@ def choose(shares: Sequence[float], u: Floats) -> npt.NDArray[np.int64]:
     """Indices drawn with these shares."""
     edges = np.cumsum(np.array(shares))
     return np.minimum(np.searchsorted(edges / edges[-1], u, side="right"), len(shares) - 1)
+
+
+def evenly(u: Floats) -> Floats:
+    """Uniforms in the same order, an equal distance apart: what is chosen by them has its shares, up to rounding."""
+    out = np.empty(len(u))
+    out[np.argsort(u, kind="stable")] = (np.arange(len(u)) + 0.5) / max(len(u), 1)
+    return out
 
 
 def shares(codes: npt.NDArray[Any], count: int) -> tuple[float, ...]:

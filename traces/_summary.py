@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def describe(jobs: Jobs, table: Table | None = None) -> dict[str, Any]:
+def describe(jobs: Jobs, table: Table | None = None, start_s: float | None = None) -> dict[str, Any]:
     """Figures of jobs: rows, span, offered load, gang sizes, quantiles, tenants, gaps, duplicates.
 
     ``index_of_dispersion`` is variance over mean of hourly submissions (1 for a Poisson process), ``interarrival_cv``
@@ -49,6 +49,7 @@ def describe(jobs: Jobs, table: Table | None = None) -> dict[str, Any]:
 
     Args:
         table: the log that the jobs are of, for what jobs do not hold: what was left out, and how they ended.
+        start_s: the clock time at which their times are 0, in seconds since 1970, where it is known.
 
     Returns:
         Key -> a number, text or several texts; quantiles (a dictionary); or a data frame.
@@ -80,6 +81,8 @@ def describe(jobs: Jobs, table: Table | None = None) -> dict[str, Any]:
         "gpus": quantiles(gpus),
         "gang_sizes": gang_sizes(gpus, jobs.duration_s),
     }
+    if start_s is not None and len(jobs):
+        out["dates"] = _dates(start_s + jobs.arrival_s[0], start_s + jobs.arrival_s[-1])
     if out["tenants"] < 2:
         del out["tenants"], out["largest_tenant_share"]
     if table is not None:
@@ -99,7 +102,9 @@ def describe_table(table: Table) -> dict[str, Any]:
             first, last = float(frame[time].min()), float(frame[time].max())
             out["span_days"] = (last - first) / DAY_S
             if dated(first, last):
-                out["dates"] = f"{date(first)} to {date(last)} UTC"
+                out["dates"] = f"{_dates(first, last)} UTC"
+            elif table.start_s is not None:
+                out["dates"] = _dates(table.start_s + first, table.start_s + last)
             break
     lists = [name for name in frame if str(frame[name].dtype).startswith(("list", "object"))]
     if not lists and table.kind != "nodes":  # of which many are alike
@@ -108,6 +113,10 @@ def describe_table(table: Table) -> dict[str, Any]:
     if missing:
         out["missing"] = ", ".join(f"{name} {n:,}" for name, n in missing.items())
     return out | _KINDS[table.kind](frame)
+
+
+def _dates(first_s: float, last_s: float) -> str:
+    return f"{date(first_s)} to {date(last_s)}"
 
 
 def _left_out(table: Table) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.model import InputError, Jobs, nearest
+from hcsim.model import JOB_COLUMNS, NAME_TABLES, InputError, Jobs, nearest
 from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
 from hcsim.traces._cache import cached
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate
@@ -19,6 +19,16 @@ from hcsim.traces._transform import changed, steps
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: How the note begins that says the clock time at which times are 0.
+STARTS = "times count from "
+
+
+def starts(first_s: float) -> tuple[str]:
+    """The note of a table whose times count from this one, in seconds since 1970; wall clock where the log says no
+    zone."""
+    return (f"{STARTS}{np.datetime64(int(first_s), 's')}",)
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,13 @@ class Table:
     def told(self) -> str:
         """What was left out and the notes, in words; empty when there is nothing to say."""
         left = [f"{each.count:,} rows left out: {each.reason} (first: row {each.row})" for each in self.dropped]
-        return "; ".join([*left, *self.notes])
+        return "; ".join([*left, *(note for note in self.notes if not note.startswith(STARTS))])
+
+    @property
+    def start_s(self) -> float | None:
+        """The clock time, as seconds since 1970, at which this table's times are 0; None where it is not known."""
+        found = next((note.removeprefix(STARTS) for note in self.notes if note.startswith(STARTS)), None)
+        return None if found is None else float(np.datetime64(found, "s").astype(np.int64))
 
 
 def checked(
@@ -205,15 +221,20 @@ class Source:
             InputError: it is not among those in the data folder.
         """
         given = getattr(self, name)
-        if not given and self.path:
-            if not found:
-                raise Unsaid(self.path, name, default, hint)
-            return found
-        value = given or default
+        if not given and self.path and not found:
+            raise Unsaid(self.path, name, default, hint)
+        value = given or (found if self.path else default)
         if not self.path and among and value not in among:
             known = nearest(value, list(among)) if isinstance(value, str) else f"known: {', '.join(map(str, among))}"
             raise InputError(f"trace.{name}: no {name} '{value}'; {known}")
+        self.answers.setdefault(name, {})[value] = None
         return value
+
+    @property
+    def answers(self) -> dict[str, dict[Any, None]]:
+        """What :meth:`said` has answered so far: parameter -> its values, each once."""
+        answers: dict[str, dict[Any, None]] = self.__dict__.setdefault("_answers", {})
+        return answers
 
     def file(self, default: str) -> Path:
         """``path``, or ``default`` below the data folder; InputError when neither is there."""
@@ -258,6 +279,8 @@ class JobSource(Source):
         table = super().table()
         if self.limit < 0:
             raise InputError(f"trace.limit is {self.limit}, expected 0 (all) or more")
+        if self.limit and table.kind != self.kind:
+            raise InputError(f"trace.limit is of jobs, and {table.source} holds {table.kind}")
         if not 0 < self.limit < len(table):
             return table
         first = np.sort(_submitted(table)[: self.limit])
@@ -302,3 +325,20 @@ def to_jobs(table: Table, attributes: Attributes, seed: int) -> Jobs:
         **given,
     )
     return replace(jobs, left_out=f"{table.source}: {table.told}" if table.told else "")
+
+
+def of_jobs(jobs: Jobs) -> Table:
+    """Jobs as a table of their kind, codes as text; the inverse of :func:`to_jobs`. Columns that say nothing of any job
+    are left out, and so is what is of no log: residency, datasets, checkpoints, priorities, least and most GPUs."""
+    columns: dict[str, Any] = {name: getattr(jobs, name) for name in ("id", "arrival_s", "duration_s", "gpus")}
+    for name in ("gpu_milli", "cpus", "ram_bytes", "gpu_memory_bytes", "user_estimate_s"):
+        values, default = getattr(jobs, name), JOB_COLUMNS[name][1]
+        if not np.array_equal(values, np.full(len(jobs), default), equal_nan=True):
+            columns[name] = values
+    for name in ("tenant", "gpu_type", "model"):
+        names, codes = np.array([*getattr(jobs, NAME_TABLES[name]), ""]), getattr(jobs, name)
+        if (codes >= 0).any() and set(names[:-1]) != {"default"}:
+            columns[name] = names[codes]  # -1 is the last
+    if np.isfinite(jobs.deadline_s).any():
+        columns["deadline_s"] = np.where(np.isfinite(jobs.deadline_s), jobs.deadline_s, np.nan)
+    return checked("jobs", columns, jobs.source, np.arange(1, len(jobs) + 1))

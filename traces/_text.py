@@ -120,7 +120,7 @@ def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], first: int = 0)
 def choices(source: object) -> dict[str, str]:
     """What chooses a source's variant: ``key=value`` as it is -> what its documentation says of the key.
 
-    The folder, the file and what is drawn or changed on top of a log choose none.
+    The folder, the file and what is drawn or changed on top of a log choose none. What was not given is as it was read.
     """
     documented = re.split(r"\n\s*Args:\n", inspect.getdoc(type(source)) or "")[1:]
     said = {
@@ -130,4 +130,6 @@ def choices(source: object) -> dict[str, str]:
     }
     beside = ("data_dir", "path", "limit", "attributes", "steps")
     values = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}  # type: ignore[arg-type]
+    for key, found in getattr(source, "answers", {}).items():
+        values[key] = ", ".join(map(str, found)) if len(found) <= 3 else f"{len(found)} of them"
     return {f"{key}={value}": said.get(key, "") for key, value in values.items() if key not in beside}

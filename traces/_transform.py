@@ -113,7 +113,7 @@ class Merge:
     """The jobs of another trace beside these. Its ids follow these; its tenants are told apart by ``prefix``.
 
     Args:
-        trace: the name of a source that can be replayed (``hcsim traces list jobs``), or a source.
+        trace: the name of a source that can be replayed (``hcsim traces list --kind jobs``), or a source.
         parameters: of a source given by its name, as ``trace.KEY`` of a run.
     """
 
@@ -302,7 +302,8 @@ def _source(merged: Mapping[str, Any]) -> Any:
     """The source of that name; its data folder is HCSIM_DATA if none is given."""
     from hcsim.traces._catalog import make
 
-    source = make(merged["trace"], {"data_dir": os.environ.get("HCSIM_DATA", ""), **merged.get("parameters", {})})
+    given = {"data_dir": os.environ.get("HCSIM_DATA", ""), **merged.get("parameters", {})}
+    source = make(merged["trace"], given, jobs=True)
     if not hasattr(source, "jobs"):
         raise InputError(f"trace.steps.merge: trace {merged['trace']} is of {source.kind}, expected one of jobs")
     return source

@@ -89,8 +89,8 @@ class RequestFigures(Figures):
     """What :func:`hcsim.traces._fit_requests.fit` finds out about requests.
 
     ``by_bin`` are requests per ``bin_s``, ``prompt_mean`` and ``output_mean`` their mean lengths (0 where there are
-    none); ``gap`` the times between requests in units of the bin's mean, ``gap_rho``
-    the correlation of successive ones; ``tick_s`` is what times are rounded down to (0: nothing).
+    none, that of all where a bin has fewer than five); ``gap`` the times between requests in units of the bin's mean,
+    ``gap_rho`` the correlation of successive ones; ``tick_s`` is what times are rounded down to (0: nothing).
     """
 
     kind: Literal["requests"] = "requests"

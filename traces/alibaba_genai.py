@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError, nearest
 from hcsim.traces._files import read_bytes, read_csv, stem, why
-from hcsim.traces._table import Source, Table, checked
+from hcsim.traces._table import Source, Table, checked, starts
 
 FOLDER = "llm_requests/alibaba_2026_genai"
 #: Archive -> (metric, unit, factor to the unit). The publisher's own words call the memory's share a percentage.
@@ -64,6 +64,7 @@ class AlibabaGenai(Source):
                 "client": frame["groupId"].fillna(""),
             },
             str(path),
+            notes=starts(when.min()),
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv
-from hcsim.traces._table import Source, Table, checked
+from hcsim.traces._table import Source, Table, checked, starts
 
 
 @dataclass(frozen=True)
@@ -31,4 +31,5 @@ class AzureLlm(Source):
                 "output_tokens": table["GeneratedTokens"].to_numpy(),
             },
             str(path),
+            notes=starts(when.min() / 1e9),
         )

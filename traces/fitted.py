@@ -14,7 +14,7 @@ from hcsim.model import InputError, Jobs, nearest
 from hcsim.rng import stream, uniform, uniforms
 from hcsim.traces._attributes import NOTHING_ADDED, Attributes, over
 from hcsim.traces._fit import HOUR_S, STEP_S, WEEK_H
-from hcsim.traces._quantiles import Floats, autoregressive, choose, draw, matched, normal_scores
+from hcsim.traces._quantiles import Floats, autoregressive, choose, draw, evenly, matched, normal_scores
 from hcsim.traces._transform import Load, changed, steps
 from hcsim.traces._twins import JobClass, JobFigures, table
 
@@ -140,7 +140,7 @@ def _of_class(
     gap[opens] = 0.0
     within = np.cumsum(gap)
     arrival = np.minimum(start[batch] + within - within[opens][batch], figures.span_s)
-    gpus = np.array(c.gpus)[choose(c.gpus_share, u("gpus", number))]
+    gpus = np.array(c.gpus)[choose(c.gpus_share, evenly(u("gpus", number)))]  # as many of each as the original has
     demand = np.array(c.demands or [(1000.0, 0.0, 0.0)])
     asked = demand[choose(c.demand_share or (1.0,), u("demand", batch))]
     shared = max(figures.run_alike - figures.run_by_batch_size**2, 0.0)

@@ -88,7 +88,7 @@ class GcpPricingYml(Source):
         bad = _defects(frame)
         if bad:
             raise Defective(path, bad[:MOST_DEFECTS], len(bad))
-        keep, line = self._offered(frame), np.arange(1, len(frame) + 1)
+        (keep, notes), line = self._offered(frame), np.arange(1, len(frame) + 1)
         frame = frame[keep].reset_index(drop=True)
         dropped = left_out(keep, line, "not offered in that region, by the list of types by zone")
         if unpriced:
@@ -110,18 +110,25 @@ class GcpPricingYml(Source):
             str(path),
             line[keep],
             dropped,
+            notes,
         )
 
-    def _offered(self, frame: pd.DataFrame) -> Any:
-        """Which prices are of a type that was offered in the region, or of one of which nothing is known."""
+    def _offered(self, frame: pd.DataFrame) -> tuple[Any, tuple[str, ...]]:
+        """Which prices are of a type that was offered in the region, or of one of which nothing is known; and what is
+        not known, as a note."""
         if self.zones == "none" or (self.path and not self.zones):
-            return np.ones(len(frame), bool)
+            return np.ones(len(frame), bool), ()
         path = Path(self.zones) if self.zones else Path(self.data_dir) / FOLDER / "tools/machinetypezone.csv"
         zones = read_csv(path, {"NAME": pa.string(), "ZONE": pa.string()}, delimiter=";").to_pandas()
         region = zones["ZONE"].str.rpartition("-")[0]
         known = frame["instance"].isin(set(zones["NAME"])) & frame["place"].isin(set(region))
         pairs = frame["instance"] + " " + frame["place"]
-        return (~known | pairs.isin(set(zones["NAME"] + " " + region))).to_numpy()
+        families = sorted(set(frame["instance"][~frame["instance"].isin(set(zones["NAME"]))].str.partition("-")[0]))
+        note = (
+            f"{int((~known).sum()):,} prices are of types or regions that the list of types by zone (May 2023) does not"
+            f" hold: whether they are offered there is unchecked (types {', '.join(families) or '-'})"
+        )
+        return (~known | pairs.isin(set(zones["NAME"] + " " + region))).to_numpy(), () if known.all() else (note,)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from hcsim.model import InputError
 from hcsim.traces._files import read_csv
-from hcsim.traces._table import JobSource, Table, checked
+from hcsim.traces._table import JobSource, Table, checked, starts
 
+#: 2021-03-04 00:00, from which the raw logs' times count.
+START_S = 1614816000
 FOLDER = "dl_jobs/elasticflow_itp"
 _RAW = {"job_id": None, "submission_time": pa.float64(), "duration": pa.float64(), "num_gpu": pa.int64()}
 _ADDED = {
@@ -65,4 +67,5 @@ class Itp(JobSource):
                 "deadline_s": table["deadline"].to_numpy() - start_s if "deadline" in has else None,
             },
             str(path),
+            notes=() if self.converted else starts(START_S + start_s),
         )

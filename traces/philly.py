@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.traces._files import read_csv
-from hcsim.traces._table import JobSource, Table, checked
+from hcsim.traces._table import JobSource, Table, checked, starts
 
 FILE = "dl_jobs/philly_pollux/philly.csv.gz"
 
@@ -45,4 +45,5 @@ class Philly(JobSource):
                 "tenant": table["cluster"].to_pandas(),
             },
             str(path),
+            notes=starts(when.min()),
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError
+from hcsim.traces._bytes import opened
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, Squeezed, read_csv
-from hcsim.traces._table import Dropped, JobSource, Table, by_value, checked, kept, left_out
+from hcsim.traces._table import Dropped, JobSource, Table, by_value, checked, kept, left_out, starts
 
 FIELDS = (
     "job", "submit_s", "wait_s", "run_s", "processors", "cpu_s", "memory", "requested_processors", "requested_s",
@@ -22,11 +26,13 @@ STATUS = {
     2: "to be continued", 3: "part completed", 4: "part failed",
 }  # fmt: skip
 PARTS = (2, 3, 4)
+#: So much of a log is looked at for when it begins.
+HEAD_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
 class Swf(JobSource):
-    """A log in SWF: 18 numbers a line, ``;`` starts a comment, -1 means unknown. There is no default file.
+    """A log in SWF: 18 numbers a line, ``;`` starts a comment, -1 means unknown.
 
     A job's gang is its allocated processors, else the requested ones; ``processors_per_gpu`` processors count as one
     device (rounded up). The requested time is the user's estimate. Jobs whose run time, submission or processors are
@@ -34,8 +40,15 @@ class Swf(JobSource):
     ``on_unknown="error"``. So are lines of parts of jobs (status 2 to 4): the format's definition gives each such job
     a line of its own and says to use only that one in studies of a workload. Failed and cancelled jobs stay, with
     their status. Tenants are users. Memory, CPU time, groups and what follows them are not read.
+
+    Args:
+        log: which file below ``dl_jobs/swf``, without its ending: ``NASA-iPSC-1993-3.1-cln`` or
+            ``LLNL-Atlas-2006-2.1-cln``.
+        processors_per_gpu: how many processors count as a device.
+        on_unknown: ``drop`` or ``error``.
     """
 
+    log: str = "NASA-iPSC-1993-3.1-cln"
     processors_per_gpu: int = 1
     on_unknown: str = "drop"
 
@@ -46,13 +59,11 @@ class Swf(JobSource):
 
     def read(self) -> Table:
         """The jobs in the file's order."""
-        if not self.path:
-            raise InputError("trace swf: no file, set trace.path=FILE.swf")
         if self.on_unknown not in ("drop", "error"):
             raise InputError(f"trace.on_unknown is '{self.on_unknown}', expected 'drop' or 'error'")
         if self.processors_per_gpu < 1:
             raise InputError(f"trace.processors_per_gpu is {self.processors_per_gpu}, expected at least 1")
-        path = self.file("")
+        path = self.file(f"dl_jobs/swf/{self.log}.swf")
         passed: list[Squeezed] = []
 
         def through(file: object) -> Squeezed:
@@ -84,6 +95,7 @@ class Swf(JobSource):
             keep, dropped = keep & ~lacks, dropped + here
         if not keep.any():
             raise InputError(f"{path}: no job with a known run time, submission and processors")
+        start_s = _start_s(path)
         asked, submitted = column["requested_s"][keep], column["submit_s"][keep]
         words = kept(table.select(["user", "status"]), keep)
         return checked(
@@ -100,4 +112,17 @@ class Swf(JobSource):
             str(path),
             lines[keep],
             dropped,
+            () if start_s is None else starts(start_s + submitted.min()),
         )
+
+
+def _start_s(path: Path) -> float | None:
+    """The wall clock at which the log's times are 0, in seconds since 1970, as its head says; None if it does not."""
+    with opened(path) as file:
+        head = file.read(HEAD_BYTES).decode("latin-1")
+    said = re.search(r"^; *StartTime: *\w{3} (\w{3}) +(\d+) (\d+:\d+:\d+) \w+ (\d{4})\s*$", head, re.M)
+    try:
+        when = datetime.strptime(" ".join(said.groups()), "%b %d %H:%M:%S %Y") if said else None
+    except ValueError:  # no such day
+        return None
+    return when.replace(tzinfo=UTC).timestamp() if when else None

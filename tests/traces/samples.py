@@ -240,6 +240,7 @@ SAMPLES: dict[str, Sample] = {
     "spot_strategy": one("0,2022-10-26T22:05:04.000Z,1\n1,2022-10-26T22:15:04.000Z,0\n", table(header=0), "us-west-2a_v100_1.txt", polarity="failed"),
     "spotlake_azure": one(json.dumps(json.dumps([{"InstanceTier": "Standard", "InstanceType": "D2", "Region": "US East", "OndemandPrice": 0.1, "SpotPrice": price, "Date": "2022-08-04"} for price in (0.02, -1)])), document(lambda known: 2 * len(json.loads(known) if isinstance(known, str) else known)), "a.json"),
     "swf": one("; head\n1 0 -1 60 4 -1 -1 4 100 -1 1 7 1 1 1 1 -1 -1\n  2 5 -1  60 4 -1 -1 4 100 -1 5 7 1 1 1 1 -1 -1\n3 5 -1 -1 4 -1 -1 4 100 -1 1 7 1 1 1 1 -1 -1\n", lambda files: lines(files["a.swf"], b";"), "a.swf"),
+    "table": one('arrival_s,prompt_tokens,output_tokens,hash_ids\n0.5,7,5,"[0, 1]"\n,9,5,[]\n', table()),
     "titan": one("SN,location,insert,remove,duration,out,event\n03,c11,2017-04-09 21:36:19,2019-08-01 20:07:33,72916274,FALSE,\n04,c11,,2019-08-01 20:07:33,,,OTB\n", table()),
     "training_on_a_dime": one(json.dumps({"SpotPriceHistory": [{"AvailabilityZone": "us-east-1a", "InstanceType": "p3.2xlarge", "ProductDescription": "Linux/UNIX", "SpotPrice": "0.9180", "Timestamp": f"2020-01-0{day}T00:00:00+00:00"} for day in (2, 1)]}), document(lambda known: len(known["SpotPriceHistory"])), "a.json"),
     "vidur": one("arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,370,40\n4.3,390,100\n", table()),
@@ -252,6 +253,8 @@ def sources() -> Iterable[str]:
         if name == "fitted_requests":
             continue  # it reads what `hcsim traces twin` writes
         for i, cls in enumerate(classes(name)):
+            if cls.__name__ in ("SiaJobs", "PolluxJobs"):
+                continue  # they join a workload and profiles, each of which has a source of its own
             yield f"{name}:{cls.__name__}" if i else name
 
 

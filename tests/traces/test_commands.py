@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from hcsim.traces._catalog import available, classes
+from hcsim.trace_commands import write_table
+from hcsim.traces._catalog import available, classes, make, recognised
 from hcsim.traces._schemas import KINDS
+from hcsim.traces.fitted import Fitted
+from hcsim.traces.table import TableFile
+from hcsim.traces.twin import Twin
 from tests.shell import hcsim
 from tests.traces.samples import SAMPLES
 
@@ -81,6 +88,114 @@ def test_convert_writes_the_columns_of_the_kind(tmp_path: Path) -> None:
         assert frame["duration_s"].tolist() == [66.0] * 3
     said = hcsim("traces", "convert", path, tmp_path / "a.xls")
     assert said.status == 2 and ".parquet or .csv" in said.err
+
+
+@pytest.mark.parametrize("name", sorted({*SAMPLES} - {"table"}))
+def test_what_convert_writes_is_read_back(name: str, tmp_path: Path) -> None:
+    """Of every source, through both formats: the same columns, types and cells."""
+    sample, files = SAMPLES[name], tmp_path / "files"
+    files.mkdir()
+    for file, raw in sample.files.items():
+        (files / file).write_bytes(raw)
+    given = sample.parameters | ({"throughputs": str(files / "t.json")} if name == "gavel" else {})
+    read = make(name, {"path": str(files if sample.folder else files / next(iter(sample.files))), **given}).table()
+    for ending in ("csv", "parquet"):
+        out = tmp_path / f"out.{ending}"
+        write_table(read.frame, out)
+        label, source = recognised(out)
+        again = source.table()
+        assert (label, again.kind) == ("table", read.kind)
+        pd.testing.assert_frame_equal(again.frame, read.frame)
+
+
+def test_lists_are_json_in_csv(tmp_path: Path) -> None:
+    """A list of a thousand numbers stays on its line, and none is left out."""
+    blocks = [*range(1000)]
+    log, out = tmp_path / "m.jsonl", tmp_path / "m.csv"
+    log.write_text(json.dumps({"timestamp": 0, "input_length": 9, "output_length": 5, "hash_ids": blocks}) + "\n")
+    assert hcsim("traces", "convert", log, out).status == 0
+    (row,) = csv.DictReader(out.read_text().splitlines())
+    assert json.loads(row["hash_ids"]) == blocks
+    for cell, said in (
+        ("1", "row 2: hash_ids is '1', expected a list as [1, 2]"),
+        ("[99999999999999999999]", "hash_ids"),
+    ):
+        out.write_text(f"arrival_s,prompt_tokens,output_tokens,hash_ids\n0,1,1,{cell}\n")
+        refused = hcsim("traces", "validate", out, "--as", "table")
+        assert refused.status == 2 and said in refused.out + refused.err
+
+
+def test_a_table_is_replayed_described_and_merged(tmp_path: Path) -> None:
+    philly, out = tmp_path / "p.csv", tmp_path / "out.csv"
+    philly.write_text(HEAD + ROW * 3)
+    assert hcsim("traces", "convert", philly, out).status == 0
+    plot = ("--plot", tmp_path / "p.png")
+    said = hcsim("traces", "describe", "table", f"path={out}", *plot)
+    assert said.status == 0 and re.search(r"^rows +3$", said.out, re.M), said.err
+    folder = tmp_path / "run"
+    merged = f"trace.steps=[{{merge:{{trace:table,parameters:{{path:{out}}}}}}}]"
+    said = hcsim("run", "trace=table", f"trace.path={out}", "strategy=fifo", merged, f"hydra.run.dir={folder}")
+    assert said.status == 0 and "6 of 6 jobs" in said.out, said.err
+    links = tmp_path / "links.csv"
+    links.write_text("source,target,bytes_per_s,rtt_s,usd_per_gb\naws:a,aws:b,1e9,,0.02\n")
+    assert "1 rows of links, read as table" in hcsim("traces", "validate", links).out
+    assert hcsim("traces", "describe", "table", f"path={links}", *plot).status == 0
+    for args, problem in (
+        (("run", "trace=table", f"trace.path={links}"), "a table of links, expected one of jobs"),
+        (("traces", "describe", "table", f"path={links}", "limit=1"), "trace.limit is of jobs"),
+        (("traces", "describe", "table", f"path={links}", "holds=link"), "no kind 'link'; did you mean 'links'?"),
+        (("traces", "describe", "table", f"path={links}", "holds=carbon"), "column 'source' is none of carbon"),
+        (("traces", "describe", "table"), "set trace.path="),
+    ):
+        said = hcsim(*args)
+        assert said.status == 2 and problem in said.err, said.err
+    links.write_text("source,target,bytes_per_s,rtt_s\naws:a,aws:b,1e9,\n")
+    said = hcsim("traces", "describe", "table", f"path={links}")
+    assert said.status == 2 and "as a table of links it lacks column 'usd_per_gb'" in said.err
+    bad = tmp_path / "bad.parquet"
+    good = pd.DataFrame({"id": [0], "arrival_s": [0.0], "duration_s": [1.0], "gpus": [1]})
+    for change, problem in (
+        ({"gpus": [1.5]}, "gpus is 1.5, expected a whole number"),
+        ({"gpus": ["many"]}, "holds other types of columns"),
+        ({"duration_s": [None]}, "duration_s is nan, expected a value"),
+    ):
+        good.assign(**change).to_parquet(bad)
+        said = hcsim("traces", "validate", bad, "--as", "table")
+        assert said.status == 2 and problem in said.out + said.err, said.out + said.err
+
+
+def test_convert_writes_what_is_drawn(tmp_path: Path) -> None:
+    """Every column of a twin's jobs that a table holds comes back."""
+    out = tmp_path / "out.parquet"
+    for name, given, jobs in (
+        ("fitted", ("of=openb", "n=60", "seed=3"), Fitted(of="openb", n=60).jobs(3)),
+        ("twin", ("n=60",), Twin(n=60).jobs(0)),
+    ):
+        said = hcsim("traces", "convert", name, out, *given)
+        assert said.out == f"60 rows of jobs in {out}\n", said.err
+        again = TableFile(path=str(out)).jobs(0)
+        for key in (
+            "id",
+            "arrival_s",
+            "duration_s",
+            "gpus",
+            "gpu_milli",
+            "cpus",
+            "ram_bytes",
+            "deadline_s",
+            "user_estimate_s",
+        ):
+            assert np.array_equal(getattr(again, key), getattr(jobs, key), equal_nan=True), key
+        names = [[each.tenants[code] for code in each.tenant] for each in (again, jobs)]
+        assert names[0] == names[1]
+    assert hcsim("traces", "convert", "listed", out).out == f"10 rows of jobs in {out}\n"
+    assert "steps is of hcsim run" in hcsim("traces", "convert", "twin", out, "steps=[]").err
+
+
+def test_a_log_of_the_archive_is_there_by_default(shared_traces: Path, tmp_path: Path) -> None:
+    plot = ("--plot", tmp_path / "p.png")
+    said = hcsim("traces", "describe", "swf", f"data_dir={shared_traces}", *plot)
+    assert said.status == 0 and "NASA-iPSC" in said.out and "log=" in said.out, said.err
 
 
 def test_convert_takes_parameters_of_every_type(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from matplotlib.text import Text
 
 from hcsim.model import Jobs
 from hcsim.traces import _figures, _summary
-from hcsim.traces._catalog import available, classes
+from hcsim.traces._catalog import available, classes, make
 from hcsim.traces._figures import draw
 from hcsim.traces._measures import dispersion, gang_bins, reuse, runs, spells
 from hcsim.traces._schemas import KINDS
@@ -29,7 +29,10 @@ from hcsim.traces._summary import describe, describe_table
 from hcsim.traces._table import Dropped, JobSource, Source, Table, checked
 from hcsim.traces._text import choices, number, text
 from hcsim.traces.itp import Itp
+from hcsim.traces.philly import Philly
 from hcsim.traces.swf import Swf
+from tests.shell import hcsim
+from tests.traces.samples import SAMPLES
 
 DAY_S = 86400.0
 T0 = 1_600_000_000.0  # 2020-09-13 12:26:40 UTC
@@ -60,7 +63,7 @@ def drawn(subject: Jobs | Table, device: str = "GPU") -> dict[str, Axes]:
     canvas.draw()
     panels = {ax.get_title(loc="left")[4:]: ax for ax in figure.axes if ax.get_title(loc="left")}
     letters = [ax.get_title(loc="left")[:3] for ax in figure.axes if ax.get_title(loc="left")]
-    assert letters == [f"({'abcdefghij'[i]})" for i in range(len(letters))]
+    assert letters == [f"({'abcdefghijklmnopqrstuvwxyz'[i]})" for i in range(len(letters))]
     assert panels
     for name, ax in panels.items():
         label = ax.xaxis.label.get_window_extent()
@@ -451,7 +454,7 @@ def test_failures_of_many_entities_without_ends_are_told_by_event() -> None:
     assert said["of"].tolist() == ["all", "DBE", "OTB"] and said["no end"].tolist() == [300, 200, 100]
     assert "MTTR, h" in text(describe_table(subject)) and "nan" not in text(describe_table(subject))
     axes = drawn(subject)
-    assert list(axes) == ["Failures over time", "Time between failures", "What failed"]
+    assert list(axes) == ["Failures over time", "Time between failures"]  # the first says what failed
     assert legend(axes["Time between failures"]) == ["DBE", "OTB"]
 
 
@@ -513,6 +516,86 @@ def test_profiles_have_a_panel_for_each_metric_with_its_unit() -> None:
     assert said[["metric", "unit", "GPU"]].to_numpy().tolist()[0] == ["throughput", "samples/s", "A100"]
 
 
+def test_times_by_size_are_lines_for_each_gang() -> None:
+    size, gpus = np.tile(2.0 ** np.arange(8), 2), np.repeat([1.0, 4.0], 8)
+    frames = [("mlp_up_proj", 1e-6), ("emb", 2e-6)]
+    subject = table("profiles", model="m", gpu="H100", gpus=np.tile(gpus, 2),
+                    setting=[f"{s:g} tokens" for s in np.tile(size, 2)],
+                    metric=np.repeat([name for name, _ in frames], 16),
+                    value=np.concatenate([each * size / gpus for _, each in frames]), unit="s")  # fmt: skip
+    axes = drawn(subject)
+    assert list(axes) == ["MLP up projection", "Embedding"]
+    for ax, (_, each) in zip(axes.values(), frames, strict=True):
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log") and ax.get_xlabel() == "tokens"
+        lines = {line.get_label(): (np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in ax.lines}
+        assert set(lines) == {"1 GPU", "4 GPUs"}
+        assert lines["4 GPUs"][0].tolist() == size[:8].tolist()
+        assert lines["4 GPUs"][1] == pytest.approx(each * size[:8] / 4 * 1e6)  # µs
+
+
+def test_scenarios_and_units_of_mlperf_are_panels_of_their_own() -> None:
+    rows = [(where, metric, unit, float(i)) for where in ("Offline", "Server") for i, (metric, unit) in enumerate(
+        [("latency, mean", "s"), ("throughput", "tokens/s"), ("throughput", "samples/s"), ("latency, P99", "s"),
+         ("latency, P50", "s"), ("latency, P90", "s")])]  # fmt: skip
+    where, metric, unit, value = (list(column) for column in zip(*rows, strict=True))
+    subject = table("profiles", model="m", gpu="H100", gpus=1.0, setting=[f"{each}, x" for each in where],
+                    metric=metric, value=value, unit=unit)  # fmt: skip
+    axes = drawn(subject)
+    assert list(axes) == [f"{title}, {each}" for title in ("Throughput in tokens/s", "Throughput in samples/s",
+                          "Latency, P99", "Latency, mean") for each in ("Offline", "Server")]  # fmt: skip
+    notes = [text.get_text() for text in axes["Latency, mean, Server"].texts]
+    assert notes == ["4 more measures are not drawn"]
+
+
+def test_what_fails_is_told_once() -> None:
+    """Two kinds of failure that the first panel tells apart have no panel of two bars."""
+    subject = table("failures", entity=[f"g{i}" for i in range(40)], start_s=np.arange(40) * 1e6, end_s=np.nan,
+                    event=["DBE"] * 30 + ["OTB"] * 10)  # fmt: skip
+    axes = drawn(subject)
+    assert list(axes) == ["Failures over time", "Time between failures"]
+    legend = axes["Failures over time"].get_legend()
+    assert legend is not None and [each.get_text() for each in legend.get_texts()] == ["DBE (30)", "OTB (10)"]
+
+
+def test_clock_hours_and_dates_where_the_log_has_them(tmp_path: Path) -> None:
+    """A log whose jobs all come at six in the evening."""
+    path = tmp_path / "p.csv"
+    rows = [f"2017-10-{day:02d} 18:30:00,66.0,1,66.0,vc1" for day in range(3, 12)]
+    path.write_text("timestamp,duration,num_gpus,gpu_time,cluster\n" + "\n".join(rows) + "\n")
+    source = Philly(path=str(path))
+    read = source.table()
+    assert read.start_s == np.datetime64("2017-10-03T18:30:00", "s").astype(int) and read.told == ""
+    assert describe(source.jobs(0), read, read.start_s)["dates"] == "2017-10-03 to 2017-10-11"
+    assert "dates" not in describe(source.jobs(0), read)
+    figure = Figure(layout="constrained")
+    draw(figure, source.jobs(0), start_s=read.start_s or 0.0)
+    (ax,) = (ax for ax in figure.axes if ax.get_title(loc="left").endswith("Daily cycle"))
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights.index(max(heights)) == 18 and ax.get_xlabel() == "hour of the day (the log's clock)"
+    swf = tmp_path / "a.swf"
+    swf.write_text("; StartTime: Fri Oct 01 00:00:03 PDT 1993\n1 5 -1 60 4 -1 -1 4 100 -1 1 7 1 1 1 1 -1 -1\n")
+    assert Swf(path=str(swf)).table().start_s == np.datetime64("1993-10-01T00:00:08", "s").astype(int)
+    swf.write_text("; StartTime: Fri Feb 31 00:00:03 PDT 1993\n1 5 -1 60 4 -1 -1 4 100 -1 1 7 1 1 1 1 -1 -1\n")
+    assert Swf(path=str(swf)).table().start_s is None
+
+
+def test_the_variant_is_the_one_that_was_read(tmp_path: Path) -> None:
+    """Also where it was left to the source, and where its table was kept."""
+    folder = tmp_path / "compute" / "a40" / "llama" / "7b"
+    folder.mkdir(parents=True)
+    path = folder / "mlp.csv"
+    path.write_bytes(SAMPLES["profile_vidur"].files["a.csv"])
+    source = make("profile_vidur", {"path": str(path)})
+    assert "gpu=" in choices(source)
+    source.read()
+    assert [each for each in choices(source) if each != "gpu="] == ["gpu=a40", "model=llama/7b"]
+    said = hcsim("traces", "describe", "profile_vidur", f"path={path}", "--plot", tmp_path / "p.svg")
+    assert said.status == 0 and "gpu=a40" in said.out and "model=llama/7b" in said.out, said.err
+    assert "gpu=a40" in re.sub(
+        r"<!--|-->", "", (tmp_path / "p.svg").read_text()
+    )  # the title, as a comment of its glyphs
+
+
 def test_nodes() -> None:
     subject = table("nodes", gpu=["A100", "A100", "T4", ""], gpus=[8, 4, 1, 0], cpus=[96.0, 48.0, 8.0, 64.0],
                     ram_bytes=[2.0**40, 2.0**39, 2.0**35, 2.0**38], nodes=[2, 1, 10, 5])  # fmt: skip
@@ -572,7 +655,7 @@ def rng() -> np.random.Generator:
 # -- every source ------------------------------------------------------------------------------------------------------
 
 SWF = "dl_jobs/swf/LLNL-Atlas-2006-2.1-cln.swf.gz"
-SOURCES = [(name, cls) for name in available() if name not in ("burstgpt", "swf") for cls in classes(name)]
+SOURCES = [(name, cls) for name in available() if name not in ("burstgpt", "swf", "table") for cls in classes(name)]
 
 
 @pytest.mark.shared

@@ -14,6 +14,7 @@ import pytest
 from hcsim import InputError
 from hcsim.traces._fleets import to_fleet
 from hcsim.traces._table import Source
+from hcsim.traces._transform import steps
 from hcsim.traces.acme import Acme, AcmeSummary
 from hcsim.traces.chronus import Chronus, ChronusModels
 from hcsim.traces.gaia import SAMPLES, Gaia
@@ -21,9 +22,10 @@ from hcsim.traces.gavel import Gavel
 from hcsim.traces.helios_earth import HeliosCapacity, HeliosEarth, HeliosSummary, PhillyNodes
 from hcsim.traces.itp import Itp
 from hcsim.traces.lucid_venus import LucidVenus, LucidVenusNodes
-from hcsim.traces.pollux import Pollux
+from hcsim.traces.pollux import Pollux, PolluxJobs
 from hcsim.traces.shockwave import FILES, Shockwave
-from hcsim.traces.sia import Sia
+from hcsim.traces.sia import Sia, SiaJobs
+from tests.shell import hcsim
 
 
 def cells(path: Path, delimiter: str = ",") -> Iterator[list[str]]:
@@ -288,3 +290,71 @@ def test_byte_order_marks_and_crlf_change_nothing(
 ) -> None:
     good = cls(path=str(shared_traces / file)).read().frame
     assert cls(path=str(damaged(shared_traces / file, tmp_path, how))).read().frame.equals(good)
+
+
+# -- Sia and Pollux ----------------------------------------------------------------------------------------------------
+
+
+def profiled(folder: Path) -> Path:
+    """A workload, and profiles of nodes of four GPUs by hand: step 1 s + 0.01 s for each sample, sync 0.5 s."""
+    (folder / "bert").mkdir()
+    local = (8, 16, 32)
+    steps = [f"{place},{n},{1 + n / 100},0.5" for place in ("1", "4", "24") for n in local]
+    (folder / "bert" / "placements-aws.csv").write_text("placement,local_bsz,step_time,sync_time\n" + "\n".join(steps))
+    wide = [f"5,20,{n},{2 + n / 100},0.75" for n in local]
+    head = "num_nodes,num_replicas,local_bsz,step_time,sync_time\n"
+    (folder / "bert" / "scalability-aws.csv").write_text(head + "\n".join(wide))
+    for batch, iterations in ((96, 700), (384, 200)):
+        rows = f"1.0,{iterations // 2},80,1,1\n2.0,{iterations},88,1,1\n"
+        (folder / "bert" / f"validation-{batch}.csv").write_text("progress,iteration,metric,grad_sqr,grad_var\n" + rows)
+    return folder
+
+
+def test_run_times_of_sia_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "w.csv"
+    asked = [(4, 96), (6, 384), (20, 384), (4, 384), (3, 96), (4, 97), (1, 8)]
+    rows = "".join(f"bert-{i},{i}.5,bert,{gpus},{batch}\n" for i, (gpus, batch) in enumerate(asked))
+    path.write_text("name,time,application,num_replicas,batch_size\n" + rows + "gpt-9,9,gpt_pmp,4,96\n")
+    table = SiaJobs(path=str(path), profiles=str(profiled(tmp_path))).table()
+    frame = table.frame
+    assert frame["id"].tolist() == [0, 1, 2, 3] and frame["gpus"].tolist() == [4, 6, 20, 4]
+    assert frame["duration_s"].tolist() == pytest.approx(
+        [
+            700 * 1.24,  # 24 on each of 4 GPUs, between 16 and 32
+            200 * (1.32 + 1 * 0.82),  # 384 on 2 + 4 GPUs: 32 on each, twice
+            200 * (2 + 0.20),  # 20 on each (19.2), on five nodes
+            200 * (1.32 + 2 * 0.82),  # 96 on each: three times 32
+        ]
+    )
+    (left,) = table.dropped  # gangs, batches, local batches and applications that were not measured
+    assert (left.count, left.row) == (4, 6)
+    with pytest.raises(InputError, match="run times need profiles, set data_dir="):
+        SiaJobs(path=str(path)).read()
+    with pytest.raises(InputError, match="hcsim traces fetch profile_sia"):
+        SiaJobs(path=str(path), data_dir=str(tmp_path)).read()
+
+
+def test_run_times_of_sia_are_of_the_size_that_pollux_gives(shared_traces: Path) -> None:
+    """GPU-hours by application as Table 1 of Pollux (OSDI'21) has them: medium 1 to 10, large 10 to 100, extra large
+    100 to 1,000."""
+    folder = str(shared_traces)
+    for source in (SiaJobs(folder), PolluxJobs(folder)):
+        table = source.table()
+        assert len(table) == 160 and not table.dropped
+        gpu_h = table.frame["gpus"] * table.frame["duration_s"] / 3600
+        for model, least, most in (
+            ("bert", 1, 10), ("deepspeech2", 1, 10), ("yolov3", 10, 100), ("imagenet", 100, 1000),
+        ):  # fmt: skip
+            mine = gpu_h[table.frame["model"] == model]
+            assert mine.between(least, most).all(), (model, mine.min(), mine.max())
+    (step,) = steps([{"merge": {"trace": "sia", "parameters": {"data_dir": folder, "cluster": "rtx"}}}])
+    assert len(step(SiaJobs(folder).jobs(0), 0)) == 320
+
+
+def test_sia_and_pollux_are_replayed(shared_traces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "jobs.parquet"
+    assert hcsim("traces", "convert", "sia", out, f"data_dir={shared_traces}").out == f"160 rows of jobs in {out}\n"
+    for name in ("sia", "pollux"):
+        run = ("run", f"trace={name}", f"data_dir={shared_traces}", "strategy=fifo", "fleet=lab")
+        said = hcsim(*run, f"hydra.run.dir={tmp_path / name}")
+        assert said.status == 0 and "160 of 160 jobs" in said.out, said.err

@@ -444,9 +444,12 @@ def test_every_source_reads_a_file(shared_traces: Path) -> None:
     sources = {f"{cls.__module__.removeprefix('hcsim.traces.')}:{cls.__name__}" for cls in known} - {"_table:JobSource"}
     read = {rule.source for _, rule, _ in CASES}
     # BurstGPT has no sample here, twins draw theirs; Skyplane joins three tables that are read singly; ServeGen has
-    # a test of its own
+    # a test of its own; tables are hcsim's own; Sia's and Pollux' jobs join two sources that are read singly
     assert sources - read == {
         "burstgpt:Burstgpt",
+        "table:TableFile",
+        "sia:SiaJobs",
+        "pollux:PolluxJobs",
         "fitted_requests:FittedRequests",
         "servegen:Servegen",
         "skyplane:Skyplane",

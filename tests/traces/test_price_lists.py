@@ -253,6 +253,9 @@ def test_a_price_list_of_googles(tmp_path: Path) -> None:
     crossed = GcpPricingYml(path=str(path), zones=str(zones)).read()
     assert crossed.frame["usd_per_h"].tolist() == [3.5, 0.5]  # g4 is not in the list: nothing is known of it
     assert [each.count for each in crossed.dropped] == [3, 1]
+    (note,) = crossed.notes
+    assert note.startswith("1 prices are of types or regions that the list of types by zone (May 2023) does not hold")
+    assert note.endswith("unchecked (types g4)") and not table.notes
     egress = GcpEgress(path=str(path)).read()
     assert egress.frame["target"].tolist() == ["internet:china", "internet"]
     assert egress.frame["usd_per_gb"].tolist() == pytest.approx([0.23 / 1.073741824, 0.12 / 1.073741824])

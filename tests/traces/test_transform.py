@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcsim import InputError, Jobs
+from hcsim.cli import compose, part
 from hcsim.model import JOB_COLUMNS
 from hcsim.traces._checkpoints import daly_s, exact_s, young_s
 from hcsim.traces._transform import Assign, Checkpoint, Load, Merge, Shift, Thin, Window, changed, steps
+from hcsim.traces.listed import Listed
 from hcsim.traces.twin import Twin
 from tests.shell import hcsim
 
@@ -190,6 +192,28 @@ def test_a_trace_is_merged_by_its_name(tmp_path: Path) -> None:
     (step,) = steps([{"merge": {"trace": "philly", "parameters": {"path": str(log)}, "prefix": "p-"}}])
     after = step(some(), 0)
     assert len(after) == 201 and "p-vc1" in after.tenants
+
+
+def test_what_is_drawn_or_listed_is_merged_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCSIM_DATA", "/nowhere")  # which they have no use for
+    columns = {"arrival_s": [1.0], "duration_s": [5.0]}
+    given = ({"fitted": {"of": "itp", "n": 50}}, {"twin": {"n": 30}}, {"listed": {"columns": columns}})
+    made = steps([{"merge": {"trace": name, "parameters": each}} for x in given for name, each in x.items()])
+    assert len(changed(some(), made, 0)) == 200 + 50 + 30 + 1
+    with pytest.raises(InputError, match="no parameter 'off'; did you mean 'of'"):
+        steps([{"merge": {"trace": "fitted", "parameters": {"off": "itp"}}}])
+
+
+def test_listed_jobs_go_through_steps() -> None:
+    columns = {"arrival_s": [1.0, 3.0], "duration_s": [5.0, 5.0]}
+    assert Listed(columns, steps=({"shift": {"by_s": 2.0}},)).jobs(0).arrival_s.tolist() == [3.0, 5.0]
+
+
+def test_a_load_in_a_merged_trace_is_of_the_fleet_of_the_run() -> None:
+    inner = "{trace:twin,parameters:{n:500,attributes:{},steps:[{load:{target:0.7}}]}}"
+    config, _ = compose(["fleet=lab", "trace=twin", f"trace.steps=[{{merge:{inner}}}]"])
+    (step,) = part(config, "trace").steps
+    assert load(step.trace.jobs(0), 64) == pytest.approx(0.7)
 
 
 def test_a_load_is_of_the_fleet_of_the_run(tmp_path: Path) -> None:
