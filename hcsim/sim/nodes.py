@@ -26,7 +26,7 @@ class Nodes:
         self._pool_of = world.fleet.node_pool
         self.up = bytearray(0 if world.fleet.pools[p].elastic else 1 for p in self._pool_of)
         self.down: dict[int, set[str]] = {}  # node -> what keeps it down
-        self.noticed: dict[int, float] = {}  # node -> when it will be reclaimed
+        self.noticed: dict[int, tuple[float, float]] = {}  # node -> when it will be reclaimed, when that was told
         self._booting: dict[int, int] = {}  # node -> number of its boot
         self._boots = 0
         self._limits: list[dict[str, float]] = [
@@ -141,15 +141,15 @@ class Nodes:
     def notice(self, node: int, when_s: float) -> None:
         """Say that a node will be reclaimed."""
         if self.up[node] and node not in self.noticed:
-            self.noticed[node] = when_s
+            self.noticed[node] = (when_s, self._world.now)
             self._world.tell(Kind.NOTICE, node, value=when_s)
 
     def reclaim(self, node: int) -> None:
         """The market takes a rented node back; what runs on it has had its notice, if this is the time it gave, to
         write a checkpoint."""
         world = self._world
-        warned = self.noticed.pop(node, None) == world.now
-        warned_s = self._fleet.pools[self._pool_of[node]].reclaim.notice_s if warned else 0.0
+        when_s, told_s = self.noticed.pop(node, (inf, inf))
+        warned_s = world.now - told_s if when_s == world.now else 0.0
         self.cancel(node)
         if self.up[node]:
             self.up[node] = 0

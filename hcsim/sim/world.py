@@ -204,8 +204,13 @@ class Simulation(LaneEnvironment):
         """Before a job runs there its data and checkpoint come, and it restarts."""
         site = self._site_of[allocation[0][0]]
         self._phase[job] = _FETCHING
-        if not self.data.fetch(job, site, self._saved_at.get(job, -1), lambda: self._restart(job)):
+        if not self.data.fetch(job, site, self._saved_at.get(job, -1), lambda: self._arrived(job)):
             self._restart(job)
+
+    def _arrived(self, job: int) -> None:
+        """What it waited for has come; losses of this instant come before its start."""
+        self._last_due_s = self._now
+        self._come_up(job, self._restart_s[job] if job in self._saved_at else 0.0)
 
     def _restart(self, job: int) -> None:
         """All that it needs is there; one that has run before takes its time to come up again."""
@@ -360,9 +365,8 @@ class Simulation(LaneEnvironment):
         writing_s = float(self.jobs.checkpoint_s[job])
         if phase == _RUNNING:
             ran_s = self._now - self._began_s[job]
-            if warned_s and writing_s <= warned_s:  # it stopped in time to write all that it had done
-                lost_s = min(ran_s, writing_s)
-                lost_s += self._save(job, ran_s - lost_s)
+            if warned_s and writing_s <= warned_s and writing_s < ran_s:  # it stopped in time to write all that it had done
+                lost_s = writing_s + self._save(job, ran_s - writing_s)
             else:
                 lost_s = self._fall_back(job, ran_s)
         elif phase == _DRAINING:
