@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 #: How the note begins that says the clock time at which times are 0.
 STARTS = "times count from "
+MOST_DATE_S = 1e11  # the year 5138
 
 
-def starts(first_s: float) -> tuple[str]:
+def starts(first_s: float) -> tuple[str, ...]:
     """The note of a table whose times count from this one, in seconds since 1970; wall clock where the log says no
-    zone."""
-    return (f"{STARTS}{np.datetime64(int(first_s), 's')}",)
+    zone. None of a time that is no date."""
+    return (f"{STARTS}{np.datetime64(int(first_s), 's')}",) if abs(first_s) < MOST_DATE_S else ()
 
 
 @dataclass(frozen=True)

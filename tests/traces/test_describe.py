@@ -26,7 +26,7 @@ from hcsim.traces._figures import draw
 from hcsim.traces._measures import dispersion, gang_bins, reuse, runs, spells
 from hcsim.traces._schemas import KINDS
 from hcsim.traces._summary import describe, describe_table
-from hcsim.traces._table import Dropped, JobSource, Source, Table, checked
+from hcsim.traces._table import Dropped, JobSource, Source, Table, checked, starts
 from hcsim.traces._text import choices, number, text
 from hcsim.traces.itp import Itp
 from hcsim.traces.philly import Philly
@@ -572,6 +572,7 @@ def test_clock_hours_and_dates_where_the_log_has_them(tmp_path: Path) -> None:
     (ax,) = (ax for ax in figure.axes if ax.get_title(loc="left").endswith("Daily cycle"))
     heights = [bar.get_height() for bar in ax.patches]
     assert heights.index(max(heights)) == 18 and ax.get_xlabel() == "hour of the day (the log's clock)"
+    assert starts(float("inf")) == starts(float("nan")) == starts(-1e300) == ()
     swf = tmp_path / "a.swf"
     swf.write_text("; StartTime: Fri Oct 01 00:00:03 PDT 1993\n1 5 -1 60 4 -1 -1 4 100 -1 1 7 1 1 1 1 -1 -1\n")
     assert Swf(path=str(swf)).table().start_s == np.datetime64("1993-10-01T00:00:08", "s").astype(int)
