@@ -156,9 +156,8 @@ class Attributes:
             slack = least + (most - least) * draw("deadline_slack")
             due = arrival_s + slack * duration_s + self.deadline_grace_s
             if not np.isfinite(due).all():
-                raise InputError(
-                    f"trace.attributes.deadline_slack is {list(self.deadline_slack)}, expected deadlines that are finite"
-                )
+                given = list(self.deadline_slack)
+                raise InputError(f"trace.attributes.deadline_slack is {given}, expected deadlines that are finite")
             out["deadline_s"] = np.where(draw("deadline") < self.deadline_share, due, np.inf)
         return out
 

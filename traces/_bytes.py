@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hcsim.model import InputError
-from hcsim.traces._cache import PIECE_BYTES, noted
+from hcsim.traces._cache import PIECE_BYTES, Counted, noted
 from hcsim.traces._defects import Defect, Defective, why
 
 #: A row longer than this is not a row of any table that we know,
@@ -54,17 +54,17 @@ def opened(path: Path) -> Iterator[Any]:
             first = file.peek(6)[:6]
             if first[:2] == b"\x1f\x8b":
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield unpacked
+                    yield Counted(unpacked)
             elif first == b"\xfd7zXZ\x00":
                 with lzma.LZMAFile(file) as unpacked:
-                    yield unpacked
+                    yield Counted(unpacked)
             elif first[:4] == b"\x28\xb5\x2f\xfd":
                 import pyarrow as pa
 
                 # not closed: it would close the file, which is not done with
-                yield pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+                yield Counted(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
             else:
-                yield file
+                yield Counted(file)
     except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read ({why(error)})") from None
 
