@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,6 +67,16 @@ NAME_TABLES = {
 #: The largest time, 30,000 years: beyond it seconds as float64 are no longer exact to a millisecond.
 MOST_S = 1e12
 
+_BYTES = (0.0, sys.float_info.max)
+#: Column -> the least and the largest number that it may hold, here and in the schema of traces.
+JOB_LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("arrival_s", "duration_s", "checkpoint_s", "checkpoint_stall_s", "restart_s"), (0.0, MOST_S)),
+    **dict.fromkeys(("gpu_memory_bytes", "dataset_bytes", "checkpoint_bytes", "cpus", "ram_bytes"), _BYTES),
+    "user_estimate_s": (0.0, MOST_S),
+    "gpus": (1, np.iinfo(np.int32).max),
+    "gpu_milli": (1, 1000),
+}
+
 
 def _numbers(source: str, key: str, column: Any) -> npt.NDArray[Any]:
     """A column as an array of its own."""
@@ -92,16 +103,14 @@ def _check(full: Columns, names: dict[str, tuple[str, ...]], refuse: Callable[[M
         refuse: called with the rows that are not, their column and what was expected; raises if there are any.
     """
     n = len(full["id"])
-    for key in ("arrival_s", "duration_s", "checkpoint_s", "checkpoint_stall_s", "restart_s"):
-        refuse(~((full[key] >= 0) & (full[key] <= MOST_S)), key, f"a number from 0 to {MOST_S:g}")
-    for key in ("gpu_memory_bytes", "dataset_bytes", "checkpoint_bytes", "cpus", "ram_bytes"):
-        refuse(~(np.isfinite(full[key]) & (full[key] >= 0)), key, "a finite number >= 0")
-    refuse((full["user_estimate_s"] < 0) | (full["user_estimate_s"] > MOST_S), "user_estimate_s",
-           f"a number from 0 to {MOST_S:g} (NaN: none)")  # fmt: skip
+    for key, (least, most) in JOB_LIMITS.items():
+        said = f"a number from {least:g} to {most:g}" if most <= MOST_S else f"a finite number >= {least:g}"
+        bad = ~((full[key] >= least) & (full[key] <= most))
+        if key == "user_estimate_s":
+            bad, said = bad & ~np.isnan(full[key]), f"{said} (NaN: none)"
+        refuse(bad, key, f"at least {least}" if key == "gpus" else said)
     refuse(~(full["checkpoint_interval_s"] > 0), "checkpoint_interval_s", "> 0 (inf: never)")
     refuse(~(full["deadline_s"] > -math.inf), "deadline_s", "a number (inf: none)")
-    refuse(full["gpus"] < 1, "gpus", "at least 1")
-    refuse((full["gpu_milli"] < 1) | (full["gpu_milli"] > 1000), "gpu_milli", "1 to 1000")
     refuse((full["gpu_milli"] < 1000) & (full["gpus"] > 1), "gpu_milli", "1000 for a gang of several GPUs")
     for key, table in NAME_TABLES.items():
         least = 0 if key == "tenant" else -1
@@ -257,7 +266,8 @@ class Jobs:
         for key, column in full.items():
             require(column.shape == self.id.shape, f"{by}: column '{key}' has {column.shape} rows, not {self.id.shape}")
         _check(full, {table: getattr(self, table) for table in NAME_TABLES.values()}, refuse)
-        return dataclasses.replace(self, **_sorted(full))
+        changed: dict[str, Any] = {**_sorted(full)}
+        return dataclasses.replace(self, **changed)
 
     @cached_property
     def sha256(self) -> str:

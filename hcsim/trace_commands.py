@@ -204,7 +204,7 @@ def validate(path: Path, name: str | None, overrides: Sequence[str] = ()) -> int
         for defect in error.defects:
             print(f"{path}: {defect}")
         more = error.count - len(error.defects)
-        said = f"{error.count:,} defects{f', {more:,} of them not shown' if more else ''}"
+        said = f"{_count(error.count, 'defect')}{f', {more:,} of them not shown' if more else ''}"
         print(f"{said}{f': as {label}' if label else ''}", file=sys.stderr)
         return 2
     for each in table.dropped:

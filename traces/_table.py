@@ -104,8 +104,13 @@ def _whole(frame: pd.DataFrame, name: str, source: str, line: npt.NDArray[np.int
 
 def _defective(cases: pd.DataFrame, frame: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) -> Defective:
     bad = []
-    for column, check, cell, index in cases[["column", "check", "failure_case", "index"]].itertuples(index=False):
+    said = cases[["schema_context", "column", "check", "failure_case", "index"]]
+    for context, column, check, cell, index in said.itertuples(index=False):
         row, given = 0, cell
+        if context == "DataFrameSchema" and ": " in str(check):  # of several columns: said once, of the first
+            mine, _, check = check.partition(": ")
+            if mine != column:
+                continue
         if (
             index is not None and index == index
         ):  # the cases hold all columns' cells as one type: look up the cell itself
@@ -239,6 +244,8 @@ class JobSource(Source):
     def __post_init__(self) -> None:
         object.__setattr__(self, "attributes", over(NOTHING_ADDED, self.attributes))
         object.__setattr__(self, "steps", steps(self.steps))
+        if self.limit < 0:
+            raise InputError(f"trace.limit is {self.limit}, expected 0 (all) or more")
 
     @property
     def device(self) -> str:
@@ -256,8 +263,6 @@ class JobSource(Source):
     def table(self) -> Table:
         """What :meth:`read` gives of the first ``limit`` jobs."""
         table = super().table()
-        if self.limit < 0:
-            raise InputError(f"trace.limit is {self.limit}, expected 0 (all) or more")
         if not 0 < self.limit < len(table):
             return table
         first = np.sort(_submitted(table)[: self.limit])

@@ -239,7 +239,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path, cache: Pat
 def test_what_is_damaged_anywhere_is_read_anew(
     tmp_path: Path, cache: Path, reads: list[str], which: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One byte in forty, and 400 bytes at once: in values, headers of pages, the footer, the entry's counts and notes."""
+    """One byte in forty, and 400 at once: in values, headers of pages, the footer, the entry's counts and notes."""
     path = log(tmp_path / "p.csv", *range(300))
     source = Philly(path=str(path))
     table = replace(source.read(), notes=("a note",))
