@@ -187,31 +187,35 @@ def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
 def validate(path: Path, name: str | None, overrides: Sequence[str] = ()) -> int:
     """Every defect of a file or folder, one per line; exit status 2 when there is any."""
     from hcsim.traces._catalog import make, recognised
-    from hcsim.traces._files import Defective
+    from hcsim.traces._validate import validate as every
 
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     parameters = _parameters(overrides)
     label = name or ""
-    try:
-        with Busy(f"reading {path}"):
-            if name:
-                source = make(name, {**parameters, "path": str(path)})
-            else:
-                label, source = recognised(path, parameters)
-            table = source.read()
-    except Defective as error:
-        for defect in error.defects:
-            print(f"{path}: {defect}")
-        more = error.count - len(error.defects)
-        said = f"{_count(error.count, 'defect')}{f', {more:,} of them not shown' if more else ''}"
-        print(f"{said}{f': as {label}' if label else ''}", file=sys.stderr)
+    with Busy(f"reading {path}"):
+        if name:
+            source = make(name, {**parameters, "path": str(path)})
+        else:
+            label, source = recognised(path, parameters)
+        found = every(source)
+    if found.table is None:
+        for file, defect in found.defects:
+            print(f"{file}: {defect}")
+        more = found.count - len(found.defects)
+        said = f"{_count(found.count, 'defect')}{f', {more:,} of them not shown' if more else ''}: as {label}"
+        print(f"{said}{f'; {found.unseen}' if found.unseen else ''}", file=sys.stderr)
         return 2
+    table = found.table
     for each in table.dropped:
-        print(f"{path}: row {each.row}: {each.reason}; {each.count:,} such rows are left out")
+        which = ", ".join(map(str, each.rows)) + (", ..." if each.count > len(each.rows) else "")
+        print(
+            f"{path}: row {each.row}: {each.reason}; {_count(each.count, 'such row')} left out"
+            + (f": {which}" if len(each.rows) > 1 else "")
+        )
     for note in table.notes:
         print(f"{path}: {note}")
-    print(f"{path}: {len(table):,} rows of {table.kind}, read as {label}, no defects")
+    print(f"{path}: {_count(len(table), 'row')} of {table.kind}, read as {label}, no defects")
     return 0
 
 

@@ -7,7 +7,7 @@ import io
 import lzma
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -25,13 +25,13 @@ LONGEST_ROW_BYTES = 64 << 20
 LARGEST_DOCUMENT_BYTES = 256 << 20
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
-_held: ContextVar[dict[Path, bytes]] = ContextVar("bytes in place of a file's")
+_held: ContextVar[Mapping[Path, bytes]] = ContextVar("bytes in place of a file's")
 
 
 @contextmanager
-def holding(path: Path, data: bytes) -> Iterator[None]:
-    """Inside, ``path`` reads as ``data``: many sources can look at one file at the price of reading it once."""
-    token = _held.set({path: data})
+def holding(files: Mapping[Path, bytes]) -> Iterator[None]:
+    """Inside, each path reads as its bytes: many sources can look at one file at the price of reading it once."""
+    token = _held.set(files)
     try:
         yield
     finally:

@@ -228,7 +228,7 @@ def _kept(entry: Path) -> Table | None:
         for place, name, first in known["counted"]:
             frame.insert(place, name, np.arange(first, first + len(frame)))
         rows = frame.pop("row in file").to_numpy()
-        dropped = tuple(Dropped(**each) for each in known["dropped"])
+        dropped = tuple(Dropped(**each | {"rows": tuple(each["rows"])}) for each in known["dropped"])
         return Table(known["kind"], frame, known["source"], rows, dropped, tuple(known["notes"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or not whole: it is read again
         return None

@@ -107,7 +107,7 @@ def recognised(path: Path, parameters: Mapping[str, Any] | None = None) -> tuple
     fits: list[tuple[tuple[int, int, bool], str, Source]] = []
     unsaid: list[tuple[str, Unsaid]] = []
     data = None if path.is_dir() else _head(path)
-    with nullcontext() if data is None else holding(path, data):
+    with nullcontext() if data is None else holding({path: data}):
         for name, source in readers(path, parameters or {}):
             missing: Unsaid | None = None
             try:
@@ -156,7 +156,7 @@ def _head(path: Path) -> bytes | None:
     if len(head) < HEAD_BYTES:
         return head
     end = max(head.rfind(b"\n"), head.rfind(b"\r"))
-    if b"\0" in head[:512] or (head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"') and not _lines(head)):
+    if b"\0" in head[:512] or (head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"') and not is_lines(head)):
         return read_bytes(path)
     if not head[:end].strip() or not head[:end].count(b"\n") + head[:end].count(b"\r"):
         with opened(path) as file:  # a long row is none of a table if it is too long
@@ -167,7 +167,7 @@ def _head(path: Path) -> bytes | None:
     return head[: end + 1]
 
 
-def _lines(head: bytes) -> bool:
+def is_lines(head: bytes) -> bool:
     """Whether the first line is a whole JSON value."""
     try:
         json.loads(head.split(b"\n", 1)[0])

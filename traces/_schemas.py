@@ -63,6 +63,7 @@ with ``aws``, ``azure`` or ``gcp`` for the large three (``aws:us-east-1``), the 
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import Any
 
@@ -123,12 +124,13 @@ def schema(kind: str) -> Any:
         column.required = False
         return column
 
-    def of_job(name: str, required: bool = False, **options: bool) -> Column:
+    def of_job(name: str, required: bool = False, nullable: bool = False) -> Column:
         lowest, most = JOB_LIMITS[name]
         if JOB_COLUMNS[name][0] is not np.float64:
             return whole(int(lowest), int(most), required)
-        checks = [Check.ge(lowest, error=f"{lowest:g} or more"), Check.le(most, error=f"at most {most:g}")]
-        return number(*checks, required=required, **options)
+        above = Check.le(most, error=f"at most {most:g}" if most < sys.float_info.max else "a finite number")
+        checks = [Check.ge(lowest, error=f"{lowest:g} or more"), above]
+        return Column("float64", checks, required=required, nullable=nullable)
 
     def whole_gangs(frame: Any) -> Any:
         return (frame["gpus"] <= 1) | (frame["gpu_milli"] >= 1000) if "gpu_milli" in frame else frame["gpus"].notna()

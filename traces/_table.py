@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: So many of the rows that are left out are listed.
+MOST_ROWS = 20
+
+
 @dataclass(frozen=True)
 class Dropped:
-    """Rows of a source that its table does not hold, and why. ``row`` is the first of them in the file."""
+    """Rows of a source that its table does not hold, and why. ``row`` is the first of them in the file, ``rows`` the
+    first :data:`MOST_ROWS` where they are known."""
 
     reason: str
     count: int
     row: int
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,8 @@ def kept(table: Any, keep: npt.NDArray[np.bool_]) -> Any:
 def left_out(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], reason: str) -> tuple[Dropped, ...]:
     """What a mask leaves out, as an entry for ``Table.dropped`` (none when it keeps all)."""
     gone = np.flatnonzero(~keep)
-    return (Dropped(reason, len(gone), int(rows[gone[0]])),) if len(gone) else ()
+    first = tuple(map(int, rows[gone[:MOST_ROWS]]))
+    return (Dropped(reason, len(gone), first[0], first),) if len(gone) else ()
 
 
 class Unsaid(InputError):
@@ -174,6 +181,8 @@ class Source:
     """
 
     kind: ClassVar[str]
+    #: Whether a row says what changed since an earlier one: without that, it says something else.
+    running: ClassVar[bool] = False
 
     data_dir: str = ""
     path: str = ""

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_csv, refuse
 from hcsim.traces._table import Source, Table, checked
 from hcsim.traces.spot_skypilot import place_of
 
@@ -43,9 +43,8 @@ class SpotStrategy(Source):
         kinds = {"tick": pa.int64(), "time": pa.timestamp("ms", "UTC"), "flag": pa.int64()}
         table = read_csv(path, kinds, names=("tick", "time", "flag"))
         flag = table["flag"].to_numpy()
-        if not np.isin(flag, (0, 1)).all():
-            row = int(np.argmin(np.isin(flag, (0, 1)))) + 1
-            raise InputError(f"{path}: row {row}: flag is {flag[row - 1]}, expected 0 or 1")
+        rows = np.arange(1, len(flag) + 1)
+        refuse(path, (~np.isin(flag, (0, 1)), rows, "flag", flag, "0 or 1"))
         zone, gpu, gpus = place_of(path.stem)
         return checked(
             "availability",
@@ -63,5 +62,5 @@ class SpotStrategy(Source):
                 "gpus": np.full(len(flag), gpus),
             },
             str(path),
-            np.arange(1, len(flag) + 1),
+            rows,
         )

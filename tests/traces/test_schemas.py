@@ -57,8 +57,8 @@ def test_what_has_no_defects_can_be_run(tmp_path: Path) -> None:
         "a,1000,1000,2,500,,LS,Succeeded,1,9,2\n"
     )
     said = hcsim("traces", "validate", openb, "--as", "openb")
-    assert said.out == f"{openb}: row 2: gpu_milli is 500, expected 1000 for a gang of several GPUs\n" in said.out
-    assert said.err == "1 defect: as openb\n"
+    assert said.out == f"{openb}: row 2: gpu_milli is 500, expected 1000 for a gang of several GPUs\n"
+    assert said.err.startswith("1 defect: as openb")
 
 
 def test_parameters_are_checked_by_all_commands_alike(tmp_path: Path) -> None:
