@@ -316,12 +316,8 @@ def fetch(names: Sequence[str], to: str | None, mirror: str | None, yes: bool) -
     folder, asked = Path(given), entries(names)
     wanted = [entry for entry in asked if not there(entry, folder)]
     _told(wanted)
-    unknown = [entry for entry in wanted if entry.licence == "unknown"]
-    if unknown and not yes:
-        raise InputError(
-            f"{unknown[0].file}: its publisher states no licence ({_count(len(unknown), 'such file')});"
-            " --yes fetches them for your own use"
-        )
+    refused = [] if yes else [entry for entry in wanted if entry.licence == "unknown"]
+    wanted = [entry for entry in wanted if entry not in refused]
     failed: list[InputError] = []
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -342,13 +338,20 @@ def fetch(names: Sequence[str], to: str | None, mirror: str | None, yes: bool) -
                 if isinstance(error, Unreachable):
                     break
     got = sum(there(entry, folder) for entry in wanted)
-    print(f"{_count(got, 'file')} fetched into {folder}, {len(asked) - len(wanted)} were there")
+    print(f"{_count(got, 'file')} fetched into {folder}, {len(asked) - len(wanted) - len(refused)} were there")
+    for entry in refused:
+        print(f"not fetched, no licence is stated: {entry.file}")
+    if refused:
+        such = _count(len(refused), "such file")
+        failed.append(
+            InputError(f"{refused[0].file}: its publisher states no licence ({such}); --yes fetches for your own use")
+        )
     if not failed:
         return 0
     for each in failed[:-1]:
         print(f"hcsim: error: {each}", file=sys.stderr)
-    missing = f"{len(wanted) - got} of {_count(len(wanted), 'file')} missing"
-    raise InputError(f"{failed[-1]}; {missing}, the same command goes on from here")
+    missing = f"{len(wanted) - got} of {_count(len(wanted), 'file')} missing, the same command goes on from here"
+    raise InputError(f"{failed[-1]}{f'; {missing}' if got < len(wanted) else ''}")
 
 
 def _told(wanted: Sequence[Any]) -> None:

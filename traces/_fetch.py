@@ -17,6 +17,7 @@ import os
 import tarfile
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,16 +178,34 @@ def fetch(
         InputError: it cannot be had, or is not what was published. Nothing is left at its place then; of an archive,
             members that are as published have been put in theirs.
     """
-    import pooch
-
     first, url = group[0], group[0].url(base)
     home = (folder / first.file).parent
+    new = [each for each in (home, *home.parents) if not each.exists()]
     home.mkdir(parents=True, exist_ok=True)
+    try:
+        _fetch(group, folder, home, url, progress, over or session())
+    finally:
+        with suppress(OSError):  # one that is not empty, and so those above it
+            for each in new:
+                each.rmdir()
+
+
+def _fetch(
+    group: Sequence[Entry],
+    folder: Path,
+    home: Path,
+    url: str,
+    progress: Callable[[int, int], None] | None,
+    over: requests.Session,
+) -> None:
+    import pooch
+
+    first = group[0]
     name = Path(url).name if first.member else Path(first.file).name
     part, whole = home / f"{name}.part", home / f"{name}.whole"
     known = None if first.member else f"sha256:{first.sha256}"
     pooch.get_logger().setLevel("ERROR")
-    loader = _Resuming(part, progress, over or session())
+    loader = _Resuming(part, 0 if first.member else first.bytes_, progress, over)
     while True:
         resumed = part.exists()
         try:
@@ -240,10 +259,13 @@ def _put(target: Path, raw: bytes) -> None:
 
 
 class _Resuming:
-    """A downloader for Pooch that goes on where an earlier try stopped."""
+    """A downloader for Pooch that goes on where an earlier try stopped. ``size`` is what is published (0: not known),
+    for servers that do not say how much they send."""
 
-    def __init__(self, part: Path, progress: Callable[[int, int], None] | None, over: requests.Session) -> None:
-        self._part, self._progress, self._session = part, progress, over
+    def __init__(
+        self, part: Path, size: int, progress: Callable[[int, int], None] | None, over: requests.Session
+    ) -> None:
+        self._part, self._size, self._progress, self._session = part, size, progress, over
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> bool | None:
         import requests
@@ -265,7 +287,7 @@ class _Resuming:
             if answer.status_code != 206:
                 have = 0  # the server starts anew
             length = int(answer.headers.get("content-length") or 0)
-            total = have + length if length else 0
+            total = have + length if length else self._size
             try:
                 with self._part.open("ab" if have else "wb") as file:
                     for chunk in answer.iter_content(1 << 16):
