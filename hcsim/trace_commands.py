@@ -186,19 +186,25 @@ def _draw(subject: Any, path: Path, kind: str, title: str, device: str) -> None:
 
 def validate(path: Path, name: str | None, overrides: Sequence[str] = ()) -> int:
     """Every defect of a file or folder, one per line; exit status 2 when there is any."""
-    from hcsim.traces._catalog import make, recognised
+    from hcsim.traces._catalog import Unread, make, recognised
+    from hcsim.traces._files import IsFolder
     from hcsim.traces._validate import validate as every
 
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     parameters = _parameters(overrides)
-    label = name or ""
-    with Busy(f"reading {path}"):
-        if name:
-            source = make(name, {**parameters, "path": str(path)})
-        else:
-            label, source = recognised(path, parameters)
-        found = every(source)
+    try:
+        with Busy(f"reading {path}"):
+            if name:
+                label, source = name, make(name, {**parameters, "path": str(path)})
+            else:
+                label, source = recognised(path, parameters)
+            found = every(source)
+    except (Unread, IsFolder):
+        files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else []
+        if not files:
+            raise
+        return _validate_each(files, name, overrides)
     if found.table is None:
         for file, defect in found.defects:
             print(f"{file}: {defect}")
@@ -213,10 +219,33 @@ def validate(path: Path, name: str | None, overrides: Sequence[str] = ()) -> int
             f"{path}: row {each.row}: {each.reason}; {_count(each.count, 'such row')} left out"
             + (f": {which}" if len(each.rows) > 1 else "")
         )
-    for note in table.notes:
+    for note in (*table.notes, *_peculiar(table)):
         print(f"{path}: {note}")
     print(f"{path}: {_count(len(table), 'row')} of {table.kind}, read as {label}, no defects")
     return 0
+
+
+def _validate_each(files: Sequence[Path], name: str | None, overrides: Sequence[str]) -> int:
+    """The files of a folder that no source reads as a whole, one after the other."""
+    worst = 0
+    for file in files:
+        try:
+            worst = max(worst, validate(file, name, overrides))
+        except InputError as error:
+            print(f"hcsim: error: {error}", file=sys.stderr)
+            worst = 2
+    return worst
+
+
+def _peculiar(table: Any) -> list[str]:
+    """What is odd about jobs or requests, but no defect."""
+    if table.kind not in ("jobs", "requests"):
+        return []
+    frame = table.frame
+    twice = int(frame.drop(columns=["id", "hash_ids"], errors="ignore").duplicated().sum())
+    back = int((frame["arrival_s"].diff() < 0).sum())
+    said = [f"note: {_count(twice, 'row')} that are as an earlier one in all but the id"] if twice else []
+    return [*said, f"note: not sorted by arrival, {_count(back, 'row')} before the one above"] if back else said
 
 
 def convert(name: str, out: Path, overrides: Sequence[str]) -> int:

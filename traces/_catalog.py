@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import json
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -16,11 +16,15 @@ from typing import Any
 from hcsim.model import InputError, nearest
 from hcsim.parts import checked as parts_checked
 from hcsim.traces._bytes import Lines, holding, opened, read_bytes
-from hcsim.traces._files import Defective
+from hcsim.traces._files import Defective, Lacking
 from hcsim.traces._table import JobSource, Source, Unsaid
 
 #: So much of a table is looked at to find out what it is.
 HEAD_BYTES = 1 << 18
+
+
+class Unread(InputError):
+    """No source reads a file or folder."""
 
 
 @cache
@@ -106,6 +110,7 @@ def recognised(path: Path, parameters: Mapping[str, Any] | None = None) -> tuple
     """
     fits: list[tuple[tuple[int, int, bool], str, Source]] = []
     unsaid: list[tuple[str, Unsaid]] = []
+    lacking: list[tuple[str, Lacking]] = []
     data = None if path.is_dir() else _head(path)
     with nullcontext() if data is None else holding({path: data}):
         for name, source in readers(path, parameters or {}):
@@ -124,6 +129,9 @@ def recognised(path: Path, parameters: Mapping[str, Any] | None = None) -> tuple
                 if crooked and error.defects[0].row == 1:
                     continue  # rows of something else
                 rank = (1 + crooked, error.count)
+            except Lacking as error:
+                lacking.append((name, error))
+                continue
             except InputError:
                 continue
             if missing is not None:
@@ -143,8 +151,28 @@ def recognised(path: Path, parameters: Mapping[str, Any] | None = None) -> tuple
     if unsaid:
         raise InputError(f"{unsaid[0][1]}, to read it as {unsaid[0][0]}")
     if not fits:
-        raise InputError(f"{path}: no source reads it; name one with --as, or see hcsim traces list")
+        raise Unread(f"{path}: no source reads it{_nearest(lacking)}; name one with --as, or see hcsim traces list")
     return fits[0][1:]
+
+
+def _nearest(lacking: Sequence[tuple[str, Lacking]]) -> str:
+    """Which source's header a table came nearest to, and what it lacked; empty if it has no column of any."""
+
+    def most(common: Callable[[Lacking], set[str]]) -> tuple[str, Lacking] | None:
+        """The source with the largest share of its columns in common."""
+        best = max(lacking, key=lambda each: len(common(each[1])) / len(each[1].wanted), default=None)
+        return best if best and len(common(best[1])) * 2 >= len(best[1].wanted) else None
+
+    if found := most(lambda error: set(error.wanted) & set(error.header)):
+        return f" (nearest is {found[0]}, which needs {_quoted(found[1].missing)} as well)"
+    for mark, called in ((";", "';'"), ("\t", "tabs"), ("|", "'|'"), (",", "','")):
+        if found := most(lambda error, mark=mark: set(error.wanted) & set(mark.join(error.header).split(mark))):  # type: ignore[misc]
+            return f" (nearest is {found[0]}, whose columns are not divided by {called})"
+    return ""
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ("column " if len(names) == 1 else "columns ") + ", ".join(f"'{name}'" for name in names)
 
 
 def _head(path: Path) -> bytes | None:

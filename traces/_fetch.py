@@ -79,6 +79,17 @@ class Entry:
         return name in labels or name.partition(":")[0] in labels or any(each.startswith(f"{name}:") for each in labels)
 
 
+def _known() -> list[Entry]:
+    with REGISTRY.open(newline="") as file:
+        return [Entry(bytes_=int(row.pop("bytes")), **row) for row in csv.DictReader(file)]
+
+
+def is_published(raw: bytes, source: str) -> bool:
+    """Whether these are the bytes of a file of the registry that a source reads."""
+    digest = hashlib.sha256(raw).hexdigest()
+    return any(entry.sha256 == digest and entry.is_of(source) for entry in _known())
+
+
 def entries(names: Sequence[str]) -> list[Entry]:
     """The registry's files that these names mean, each once.
 
@@ -88,8 +99,7 @@ def entries(names: Sequence[str]) -> list[Entry]:
     Raises:
         InputError: a name is none of these, or names what is not published.
     """
-    with REGISTRY.open(newline="") as file:
-        known = [Entry(bytes_=int(row.pop("bytes")), **row) for row in csv.DictReader(file)]
+    known = _known()
     found: dict[str, Entry] = {}
     for name in names:
         path = name.strip("/")

@@ -23,9 +23,22 @@ from hcsim.traces._cache import PIECE_BYTES, note_folder
 from hcsim.traces._defects import MOST_DEFECTS, Defect, Defective, defects, left_open, refuse, shown, why
 
 __all__ = (
-    "MOST_DEFECTS", "Defect", "Defective", "header", "listed", "locate", "read_bytes", "read_csv", "read_json",
-    "read_json_lines", "read_parquet", "refuse", "seconds", "stem", "why",
+    "MOST_DEFECTS", "Defect", "Defective", "IsFolder", "Lacking", "header", "listed", "locate", "read_bytes",
+    "read_csv", "read_json", "read_json_lines", "read_parquet", "refuse", "seconds", "stem", "why",
 )  # fmt: skip
+
+
+class IsFolder(InputError):
+    """A source that reads one file was given a folder."""
+
+
+class Lacking(InputError):
+    """A table whose header lacks ``missing``, of the columns ``wanted``; ``header`` is what it has."""
+
+    def __init__(self, path: Path, missing: Sequence[str], wanted: Sequence[str], header: Sequence[str]) -> None:
+        self.missing, self.wanted, self.header = missing, wanted, header
+        said = f"column '{missing[0]}' is missing; {nearest(missing[0], list(header))}"
+        super().__init__(f"{path}: row 1: {said}")
 
 
 def locate(name: str, data_dir: str, path: str, default: str) -> Path:
@@ -40,10 +53,10 @@ def locate(name: str, data_dir: str, path: str, default: str) -> Path:
     if not path and not found.exists():
         packed = (found.with_name(found.name + suffix) for suffix in (".gz", ".xz"))
         found = next((each for each in packed if each.is_file()), found)
+    if found.is_dir():
+        raise IsFolder(f"{found}: cannot be read (is a folder)")
     if not found.is_file():
-        raise InputError(
-            f"{found}: cannot be read ({'is a folder' if found.is_dir() else 'No such file or directory'})"
-        )
+        raise InputError(f"{found}: cannot be read (No such file or directory)")
     return found
 
 
@@ -210,7 +223,7 @@ def _wanted(
 ) -> dict[str, pa.DataType]:
     missing = [name for name in columns if name not in known and name not in optional]
     if missing:
-        raise InputError(f"{path}: row 1: column '{missing[0]}' is missing; {nearest(missing[0], known)}")
+        raise Lacking(path, missing, [name for name in columns if name not in optional], known)
     twice = [name for name in columns if known.count(name) > 1]
     if twice:
         raise InputError(f"{path}: row 1: column '{twice[0]}' is there twice")

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_csv, refuse
+from hcsim.traces._files import read_bytes, read_csv, refuse
 from hcsim.traces._table import Source, Table, checked
 from hcsim.traces.spot_skypilot import place_of
 
@@ -23,7 +23,7 @@ class SpotStrategy(Source):
     Args:
         trace: a file below the folder: date, and zone_gpu_count.
         polarity: ``failed`` (flag 1: no capacity, as in the authors' repository) or ``available`` (flag 1: capacity).
-            The default is known for the published files alone; one given by ``path`` needs it said.
+            The default is known for the published files alone, wherever they are; another needs it said.
     """
 
     kind = "availability"
@@ -33,9 +33,12 @@ class SpotStrategy(Source):
 
     def read(self) -> Table:
         """A row per probe. Times are seconds since 1970."""
+        from hcsim.traces._fetch import is_published
+
         path = self.file(f"{FOLDER}/{self.trace}.txt")
         unclear = "failed (flag 1: no capacity) or available, as logs of both meanings look the same"
-        polarity = self.said("polarity", "failed", hint=unclear)
+        published = not self.polarity and bool(self.path) and is_published(read_bytes(path), "spot_strategy")
+        polarity = self.said("polarity", "failed", "failed" if published else None, hint=unclear)
         if polarity not in ("failed", "available"):
             raise InputError(
                 f"{path}: trace.polarity is '{polarity}', expected 'failed' (flag 1: no capacity) or 'available'"

@@ -160,3 +160,80 @@ def test_rows_that_are_left_out_are_listed(tmp_path: Path) -> None:
     assert said.status == 0
     listed = ", ".join(map(str, range(1, 41, 2)))
     assert f"row 1: its run time is unknown; 30 such rows left out: {listed}, ...\n" in said.out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            (HEAD + ROW.format(5, 1)).replace("duration", "length"),
+            "no source reads it (nearest is philly, which needs column 'duration' as well); name one with --as",
+        ),
+        (
+            (HEAD + ROW.format(5, 1)).replace(",", ";"),
+            "no source reads it (nearest is philly, whose columns are not divided by ';'); name one",
+        ),
+        (
+            (HEAD + ROW.format(5, 1)).replace(",", "|"),
+            "no source reads it (nearest is philly, whose columns are not divided by '|'); name one",
+        ),
+        ("what,is\nthis,1\n", "no source reads it; name one with --as"),
+    ],
+)
+def test_what_no_source_reads_is_near_to_one(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    assert hcsim("traces", "validate", path).err.startswith(f"hcsim: error: {path}: {said}")
+
+
+def test_what_is_odd_but_no_defect_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    later = ROW.replace("07:01:55", "08:01:55").format(5, 1)
+    path.write_text(HEAD + later * 3 + ROW.format(5, 1) + later)
+    said = hcsim("traces", "validate", path)
+    assert said.status == 0
+    assert said.out.splitlines()[:2] == [
+        f"{path}: note: 3 rows that are as an earlier one in all but the id",
+        f"{path}: note: not sorted by arrival, 1 row before the one above",
+    ]
+    path.write_text(HEAD + ROW.format(5, 1) + later)
+    assert "note" not in hcsim("traces", "validate", path).out
+
+
+def test_a_folder_that_no_source_reads_is_read_file_by_file(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    (folder / "more").mkdir(parents=True)
+    (folder / "a.csv").write_text(HEAD + ROW.format(5, 1))
+    (folder / "more" / "b.csv").write_text(HEAD + ROW.format(-5, 1))
+    for given_ in ((), ("--as", "philly")):
+        said = hcsim("traces", "validate", folder, *given_)
+        assert said.status == 2 and f"{folder / 'a.csv'}: 1 row of jobs, read as philly, no defects\n" in said.out
+        assert f"{folder / 'more' / 'b.csv'}: row 2: duration_s is -5.0, expected 0 or more\n" in said.out
+    (folder / "more" / "b.csv").write_text("what,is\nthis,1\n")
+    said = hcsim("traces", "validate", folder)
+    assert said.status == 2 and "b.csv: no source reads it" in said.err and "a.csv: 1 row of jobs" in said.out
+    (folder / "more" / "b.csv").unlink()
+    assert hcsim("traces", "validate", folder).status == 0
+    (folder / "a.csv").unlink()
+    said = hcsim("traces", "validate", folder)
+    assert said.status == 2 and f"{folder}: no source reads it" in said.err
+
+
+def test_the_published_logs_say_what_is_odd_about_them(shared_traces: Path) -> None:
+    said = hcsim("traces", "validate", shared_traces / "dl_jobs" / "philly_pollux" / "philly.csv.gz")
+    assert "note: 65 rows that are as an earlier one" in said.out and "note: not sorted by arrival" in said.out
+
+
+def test_a_published_log_is_known_wherever_it_is(shared_traces: Path, tmp_path: Path) -> None:
+    """Its polarity is known by its content, and that of no other."""
+    published = shared_traces / "spot/skypilot_spot_strategy/2022-10-26T22-05/us-west-2a_v100_1.txt"
+    raw = published.read_bytes()
+    path = tmp_path / published.name
+    path.write_bytes(raw)
+    for each in (published, path):
+        said = hcsim("traces", "validate", each)
+        assert said.status == 0 and "rows of availability, read as spot_strategy, no defects" in said.out, said.err
+    table = make("spot_strategy", {"path": str(path)}).read()
+    assert table.frame.equals(make("spot_strategy", {"data_dir": str(shared_traces)}).read().frame)
+    path.write_bytes(raw[: raw.rstrip().rfind(b"\n") + 1])
+    assert "expected polarity=failed" in hcsim("traces", "validate", path).err
