@@ -288,10 +288,6 @@ def task(config: DictConfig) -> None:
     folder = Path(hydra_config.runtime.output_dir)
     try:
         _cell(config, folder, dict(hydra_config.runtime.choices), hydra_config.mode == RunMode.MULTIRUN)
-    except KeyboardInterrupt:
-        if hydra_config.mode == RunMode.RUN:
-            _drop_empty(folder)
-        raise
     except (InputError, OSError, OmegaConfBaseException) as error:
         message = plain(error) if isinstance(error, OmegaConfBaseException) else said(error)
         if hydra_config.mode == RunMode.MULTIRUN:
@@ -299,6 +295,10 @@ def task(config: DictConfig) -> None:
             return  # the rest of the sweep goes on
         _drop_empty(folder)
         _failed.append(message)  # raised, Hydra would print it in its own words first
+    except BaseException:
+        if hydra_config.mode == RunMode.RUN:
+            _drop_empty(folder)
+        raise
 
 
 def _drop_empty(folder: Path) -> None:

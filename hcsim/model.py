@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,6 +23,8 @@ from hcsim.fleet import MARKETS, Fleet, Link, MarketKind, NodePool, Site
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Columns = dict[str, npt.NDArray[Any]]
 
 #: Column name -> (dtype, value where a trace does not say).
 JOB_COLUMNS: dict[str, tuple[type, float]] = {
@@ -63,6 +67,16 @@ NAME_TABLES = {
 #: The largest time, 30,000 years: beyond it seconds as float64 are no longer exact to a millisecond.
 MOST_S = 1e12
 
+_BYTES = (0.0, sys.float_info.max)
+#: Column -> the least and the largest number that it may hold, here and in the schema of traces.
+JOB_LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("arrival_s", "duration_s", "checkpoint_s", "checkpoint_stall_s", "restart_s"), (0.0, MOST_S)),
+    **dict.fromkeys(("gpu_memory_bytes", "dataset_bytes", "checkpoint_bytes", "cpus", "ram_bytes"), _BYTES),
+    "user_estimate_s": (0.0, MOST_S),
+    "gpus": (1, np.iinfo(np.int32).max),
+    "gpu_milli": (1, 1000),
+}
+
 
 def _numbers(source: str, key: str, column: Any) -> npt.NDArray[Any]:
     """A column as an array of its own."""
@@ -80,6 +94,52 @@ def _wraps(values: npt.NDArray[Any], dtype: type) -> npt.NDArray[np.bool_]:
     most = float(np.iinfo(dtype).max) + 1.0
     kept: npt.NDArray[np.bool_] = (np.floor(values) == values) & (values >= -most) & (values < most)
     return ~kept
+
+
+def _check(full: Columns, names: dict[str, tuple[str, ...]], refuse: Callable[[Mask, str, str], None]) -> None:
+    """Hold all columns of jobs against what they must be.
+
+    Args:
+        refuse: called with the rows that are not, their column and what was expected; raises if there are any.
+    """
+    n = len(full["id"])
+    for key, (least, most) in JOB_LIMITS.items():
+        said = f"a number from {least:g} to {most:g}" if most <= MOST_S else f"a finite number >= {least:g}"
+        bad = ~((full[key] >= least) & (full[key] <= most))
+        if key == "user_estimate_s":
+            bad, said = bad & ~np.isnan(full[key]), f"{said} (NaN: none)"
+        refuse(bad, key, f"at least {least}" if key == "gpus" else said)
+    refuse(~(full["checkpoint_interval_s"] > 0), "checkpoint_interval_s", "> 0 (inf: never)")
+    refuse(~(full["deadline_s"] > -math.inf), "deadline_s", "a number (inf: none)")
+    refuse((full["gpu_milli"] < 1000) & (full["gpus"] > 1), "gpu_milli", "1000 for a gang of several GPUs")
+    for key, table in NAME_TABLES.items():
+        least = 0 if key == "tenant" else -1
+        bad = (full[key] < least) | (full[key] >= len(names[table]))
+        refuse(bad, key, f"a code into {table} {names[table]}" + (", or -1" if least else ""))
+    elastic = full["max_gpus"] > full["min_gpus"]
+    refuse((full["gpu_milli"] < 1000) & elastic, "gpu_milli", "1000 for an elastic job")
+    refuse((full["min_gpus"] > full["gpus"]) | (full["max_gpus"] < full["gpus"]), "min_gpus", "min <= gpus <= max")
+    unique, first = np.unique(full["id"], return_index=True)
+    if len(unique) != n:
+        again = np.ones(n, bool)
+        again[first] = False
+        refuse(again, "id", "an id that no other job has")
+    shared = np.flatnonzero(full["dataset"] >= 0)
+    _, first, same = np.unique(full["dataset"][shared], return_index=True, return_inverse=True)
+    for key in ("dataset_site", "dataset_bytes", "residency") if len(shared) else ():
+        differs = np.zeros(n, bool)
+        differs[shared] = full[key][shared] != full[key][shared][first][same]
+        refuse(differs, key, f"the {key} of the other jobs with that dataset")
+
+
+def _sorted(full: Columns) -> Columns:
+    """The columns by (arrival, id), not to be written to."""
+    order = np.lexsort((full["id"], full["arrival_s"]))
+    if not np.array_equal(order, np.arange(len(order))):
+        full = {key: column[order] for key, column in full.items()}
+    for column in full.values():
+        column.setflags(write=False)
+    return full
 
 
 @dataclass(frozen=True)
@@ -181,45 +241,33 @@ class Jobs:
                 full[key] = given[key].astype(dtype)
             elif key != "id":
                 full[key] = np.full(n, default, dtype)
-        for key in ("arrival_s", "duration_s", "checkpoint_s", "checkpoint_stall_s", "restart_s"):
-            refuse(~((full[key] >= 0) & (full[key] <= MOST_S)), key, f"a number from 0 to {MOST_S:g}")
-        for key in ("gpu_memory_bytes", "dataset_bytes", "checkpoint_bytes", "cpus", "ram_bytes"):
-            refuse(~(np.isfinite(full[key]) & (full[key] >= 0)), key, "a finite number >= 0")
-        refuse((full["user_estimate_s"] < 0) | (full["user_estimate_s"] > MOST_S), "user_estimate_s",
-               f"a number from 0 to {MOST_S:g} (NaN: none)")  # fmt: skip
-        refuse(~(full["checkpoint_interval_s"] > 0), "checkpoint_interval_s", "> 0 (inf: never)")
-        refuse(~(full["deadline_s"] > -math.inf), "deadline_s", "a number (inf: none)")
-        refuse(full["gpus"] < 1, "gpus", "at least 1")
-        refuse((full["gpu_milli"] < 1) | (full["gpu_milli"] > 1000), "gpu_milli", "1 to 1000")
-        refuse((full["gpu_milli"] < 1000) & (full["gpus"] > 1), "gpu_milli", "1000 for a gang of several GPUs")
-        for key, table in NAME_TABLES.items():
-            least = 0 if key == "tenant" else -1
-            bad = (full[key] < least) | (full[key] >= len(names[table]))
-            refuse(bad, key, f"a code into {table} {names[table]}" + (", or -1" if least else ""))
         for key in ("min_gpus", "max_gpus"):
             refuse(full[key] < 0, key, "at least 0 (0: as gpus)")
-        full["min_gpus"] = np.where(full["min_gpus"] > 0, full["min_gpus"], full["gpus"]).astype(np.int32)
-        full["max_gpus"] = np.where(full["max_gpus"] > 0, full["max_gpus"], full["gpus"]).astype(np.int32)
-        elastic = full["max_gpus"] > full["min_gpus"]
-        refuse((full["gpu_milli"] < 1000) & elastic, "gpu_milli", "1000 for an elastic job")
-        refuse((full["min_gpus"] > full["gpus"]) | (full["max_gpus"] < full["gpus"]), "min_gpus", "min <= gpus <= max")
-        unique, count = np.unique(full["id"], return_counts=True)
-        if len(unique) != n:
-            dup = int(unique[count > 1][0])
-            second = int(np.flatnonzero(full["id"] == dup)[1])
-            raise InputError(f"{source}: row {line[second]}: id {dup} is given twice, expected unique ids")
-        shared = np.flatnonzero(full["dataset"] >= 0)
-        _, first, same = np.unique(full["dataset"][shared], return_index=True, return_inverse=True)
-        for key in ("dataset_site", "dataset_bytes", "residency") if len(shared) else ():
-            differs = np.zeros(n, bool)
-            differs[shared] = full[key][shared] != full[key][shared][first][same]
-            refuse(differs, key, f"the {key} of the other jobs with that dataset")
-        order = np.lexsort((full["id"], full["arrival_s"]))
-        if not np.array_equal(order, np.arange(n)):
-            full = {key: column[order] for key, column in full.items()}
-        for column in full.values():
-            column.setflags(write=False)
-        return Jobs(**full, **names, source=source)  # type: ignore[arg-type]
+            full[key] = np.where(full[key] > 0, full[key], full["gpus"]).astype(np.int32)
+        _check(full, names, refuse)
+        return Jobs(**_sorted(full), **names, source=source)  # type: ignore[arg-type]
+
+    def checked(self, by: str) -> Jobs:
+        """These jobs, sorted, once all that :meth:`build` holds its rows against holds of them too.
+
+        Args:
+            by: what made them, for errors, which name the job by its id.
+
+        Raises:
+            InputError: as :meth:`build`.
+        """
+        full = {key: np.asarray(getattr(self, key)) for key in ("id", *JOB_COLUMNS)}
+
+        def refuse(bad: npt.NDArray[np.bool_], key: str, expected: str) -> None:
+            if bad.any():
+                i = int(np.argmax(bad))
+                raise InputError(f"{by}: job {full['id'][i]}: {key} is {full[key][i]}, expected {expected}")
+
+        for key, column in full.items():
+            require(column.shape == self.id.shape, f"{by}: column '{key}' has {column.shape} rows, not {self.id.shape}")
+        _check(full, {table: getattr(self, table) for table in NAME_TABLES.values()}, refuse)
+        changed: dict[str, Any] = {**_sorted(full)}
+        return dataclasses.replace(self, **changed)
 
     @cached_property
     def sha256(self) -> str:

@@ -207,33 +207,66 @@ def _draw(subject: Any, path: Path, kind: str, title: str, device: str, start_s:
 
 def validate(path: Path, name: str | None, overrides: Sequence[str] = ()) -> int:
     """Every defect of a file or folder, one per line; exit status 2 when there is any."""
-    from hcsim.traces._catalog import make, recognised
-    from hcsim.traces._files import Defective
+    from hcsim.traces._catalog import Unread, make, recognised
+    from hcsim.traces._files import IsFolder
+    from hcsim.traces._validate import validate as every
 
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     parameters = _parameters(overrides)
-    label = name or ""
     try:
         with Busy(f"reading {path}"):
             if name:
-                source = make(name, {**parameters, "path": str(path)})
+                label, source = name, make(name, {**parameters, "path": str(path)})
             else:
                 label, source = recognised(path, parameters)
-            table = source.read()
-    except Defective as error:
-        for defect in error.defects:
-            print(f"{path}: {defect}")
-        more = error.count - len(error.defects)
-        said = f"{error.count:,} defects{f', {more:,} of them not shown' if more else ''}"
-        print(f"{said}{f': as {label}' if label else ''}", file=sys.stderr)
+            found = every(source)
+    except (Unread, IsFolder):
+        files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else []
+        if not files:
+            raise
+        return _validate_each(files, name, overrides)
+    if found.table is None:
+        for file, defect in found.defects:
+            print(f"{file}: {defect}")
+        more = found.count - len(found.defects)
+        said = f"{_count(found.count, 'defect')}{f', {more:,} of them not shown' if more else ''}: as {label}"
+        print(f"{said}{f'; {found.unseen}' if found.unseen else ''}", file=sys.stderr)
         return 2
+    table = found.table
     for each in table.dropped:
-        print(f"{path}: row {each.row}: {each.reason}; {each.count:,} such rows are left out")
-    for note in table.notes:
+        which = ", ".join(map(str, each.rows)) + (", ..." if each.count > len(each.rows) else "")
+        print(
+            f"{path}: row {each.row}: {each.reason}; {_count(each.count, 'such row')} left out"
+            + (f": {which}" if len(each.rows) > 1 else "")
+        )
+    for note in (*table.notes, *_peculiar(table)):
         print(f"{path}: {note}")
-    print(f"{path}: {len(table):,} rows of {table.kind}, read as {label}, no defects")
+    print(f"{path}: {_count(len(table), 'row')} of {table.kind}, read as {label}, no defects")
     return 0
+
+
+def _validate_each(files: Sequence[Path], name: str | None, overrides: Sequence[str]) -> int:
+    """The files of a folder that no source reads as a whole, one after the other."""
+    worst = 0
+    for file in files:
+        try:
+            worst = max(worst, validate(file, name, overrides))
+        except InputError as error:
+            print(f"hcsim: error: {error}", file=sys.stderr)
+            worst = 2
+    return worst
+
+
+def _peculiar(table: Any) -> list[str]:
+    """What is odd about jobs or requests, but no defect."""
+    if table.kind not in ("jobs", "requests"):
+        return []
+    frame = table.frame
+    twice = int(frame.drop(columns=["id", "hash_ids"], errors="ignore").duplicated().sum())
+    back = int((frame["arrival_s"].diff() < 0).sum())
+    said = [f"note: {_count(twice, 'row')} that are as an earlier one in all but the id"] if twice else []
+    return [*said, f"note: not sorted by arrival, {_count(back, 'row')} before the one above"] if back else said
 
 
 def convert(name: str, out: Path, overrides: Sequence[str]) -> int:
@@ -352,12 +385,8 @@ def fetch(names: Sequence[str], to: str | None, mirror: str | None, yes: bool) -
     folder, asked = Path(given), entries(names)
     wanted = [entry for entry in asked if not there(entry, folder)]
     _told(wanted)
-    unknown = [entry for entry in wanted if entry.licence == "unknown"]
-    if unknown and not yes:
-        raise InputError(
-            f"{unknown[0].file}: its publisher states no licence ({_count(len(unknown), 'such file')});"
-            " --yes fetches them for your own use"
-        )
+    refused = [] if yes else [entry for entry in wanted if entry.licence == "unknown"]
+    wanted = [entry for entry in wanted if entry not in refused]
     failed: list[InputError] = []
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -378,13 +407,20 @@ def fetch(names: Sequence[str], to: str | None, mirror: str | None, yes: bool) -
                 if isinstance(error, Unreachable):
                     break
     got = sum(there(entry, folder) for entry in wanted)
-    print(f"{_count(got, 'file')} fetched into {folder}, {len(asked) - len(wanted)} were there")
+    print(f"{_count(got, 'file')} fetched into {folder}, {len(asked) - len(wanted) - len(refused)} were there")
+    for entry in refused:
+        print(f"not fetched, no licence is stated: {entry.file}")
+    if refused:
+        such = _count(len(refused), "such file")
+        failed.append(
+            InputError(f"{refused[0].file}: its publisher states no licence ({such}); --yes fetches for your own use")
+        )
     if not failed:
         return 0
     for each in failed[:-1]:
         print(f"hcsim: error: {each}", file=sys.stderr)
-    missing = f"{len(wanted) - got} of {_count(len(wanted), 'file')} missing"
-    raise InputError(f"{failed[-1]}; {missing}, the same command goes on from here")
+    missing = f"{len(wanted) - got} of {_count(len(wanted), 'file')} missing, the same command goes on from here"
+    raise InputError(f"{failed[-1]}{f'; {missing}' if got < len(wanted) else ''}")
 
 
 def _told(wanted: Sequence[Any]) -> None:

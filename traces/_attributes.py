@@ -45,8 +45,11 @@ class Attributes:
     restart_s: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("dataset_sites", "deadline_slack", "estimate_factor"):  # configuration files give lists
+        for name in ("deadline_slack", "estimate_factor"):  # configuration files give lists,
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("residency", "residency_site"):  # and take 5 for a number
+            object.__setattr__(self, name, str(getattr(self, name)))
+        object.__setattr__(self, "dataset_sites", tuple(map(str, self.dataset_sites)))
         for name in ("residency_share", "dataset_share", "deadline_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected 0 to 1")
@@ -56,7 +59,15 @@ class Attributes:
                 raise InputError(
                     f"trace.attributes.{name} is {list(given)}, expected two numbers >= 0, the lower first"
                 )
-        for name in ("dataset_median_bytes", "dataset_sigma", "deadline_grace_s", "checkpoint_bytes", "checkpoint_s"):
+        if not self.checkpoint_interval_s > 0:
+            given = self.checkpoint_interval_s
+            raise InputError(f"trace.attributes.checkpoint_interval_s is {given}, expected > 0 (inf: never)")
+        for name in ("deadline_grace_s", "checkpoint_s", "restart_s"):
+            if not 0 <= getattr(self, name) <= MOST_S:
+                raise InputError(
+                    f"trace.attributes.{name} is {getattr(self, name)}, expected a number from 0 to {MOST_S:g}"
+                )
+        for name in ("dataset_median_bytes", "dataset_sigma", "checkpoint_bytes"):
             if not 0 <= getattr(self, name) < inf:
                 raise InputError(f"trace.attributes.{name} is {getattr(self, name)}, expected a finite number >= 0")
         if self.dataset_share and not self.dataset_sites:
@@ -89,16 +100,30 @@ class Attributes:
             bound: which jobs are bound by a residency already; their datasets lie in ``residency_site``.
 
         Raises:
-            InputError: ``residency_site`` is none of ``dataset_sites``, and data of bound jobs is to lie there.
+            InputError: ``residency_site`` is none of ``dataset_sites``, and data of bound jobs is to lie there; or a
+                size or deadline that is drawn is not finite.
         """
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused, here or with the jobs
+            return self._drawn(
+                seed, jobs, arrival_s, duration_s, gpus, np.zeros(len(jobs), bool) if bound is None else bound
+            )
+
+    def _drawn(
+        self,
+        seed: int,
+        jobs: npt.NDArray[np.int64],
+        arrival_s: Floats,
+        duration_s: Floats,
+        gpus: npt.NDArray[np.int32],
+        bound: npt.NDArray[np.bool_],
+    ) -> dict[str, Any]:
         n = len(jobs)
 
         def draw(name: str) -> Floats:
             return uniforms(seed, stream(name), jobs) if n else np.zeros(0)
 
         low, high = self.estimate_factor
-        with np.errstate(over="ignore"):  # of a run time that is refused when the jobs are built
-            estimate = duration_s * (low + (high - low) * draw("estimate"))
+        estimate = duration_s * (low + (high - low) * draw("estimate"))
         out: dict[str, Any] = {
             "user_estimate_s": np.minimum(np.ceil(estimate / 60.0) * 60.0, MOST_S),
             "checkpoint_interval_s": np.full(n, self.checkpoint_interval_s),
@@ -106,7 +131,6 @@ class Attributes:
             "checkpoint_s": np.full(n, self.checkpoint_s),
             "restart_s": np.full(n, self.restart_s),
         }
-        bound = np.zeros(n, bool) if bound is None else bound
         if self.residency_share:
             bound = (draw("residency") < self.residency_share) & (gpus <= self.residency_max_gang)
             out["residency"] = np.where(bound, 0, -1)
@@ -119,6 +143,11 @@ class Attributes:
             if bound.any():
                 site = np.where(bound, self._residency_site(), site)
             size = self.dataset_median_bytes * np.exp(self.dataset_sigma * ndtri(draw("dataset_bytes")))
+            if not np.isfinite(size[holds]).all():
+                raise InputError(
+                    f"trace.attributes.dataset_sigma is {self.dataset_sigma:g} with dataset_median_bytes"
+                    f" {self.dataset_median_bytes:g}, expected sizes that are finite"
+                )
             out["dataset_site"] = np.where(holds, site, -1)
             out["dataset_bytes"] = np.where(holds, np.round(size), 0.0)
             out["dataset_sites"] = self.dataset_sites
@@ -126,6 +155,9 @@ class Attributes:
             least, most = self.deadline_slack
             slack = least + (most - least) * draw("deadline_slack")
             due = arrival_s + slack * duration_s + self.deadline_grace_s
+            if not np.isfinite(due).all():
+                given = list(self.deadline_slack)
+                raise InputError(f"trace.attributes.deadline_slack is {given}, expected deadlines that are finite")
             out["deadline_s"] = np.where(draw("deadline") < self.deadline_share, due, np.inf)
         return out
 

@@ -7,7 +7,7 @@ import io
 import lzma
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hcsim.model import InputError
-from hcsim.traces._cache import PIECE_BYTES, noted
+from hcsim.traces._cache import PIECE_BYTES, Counted, noted
 from hcsim.traces._defects import Defect, Defective, why
 
 #: A row longer than this is not a row of any table that we know,
@@ -25,13 +25,13 @@ LONGEST_ROW_BYTES = 64 << 20
 LARGEST_DOCUMENT_BYTES = 256 << 20
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
-_held: ContextVar[dict[Path, bytes]] = ContextVar("bytes in place of a file's")
+_held: ContextVar[Mapping[Path, bytes]] = ContextVar("bytes in place of a file's")
 
 
 @contextmanager
-def holding(path: Path, data: bytes) -> Iterator[None]:
-    """Inside, ``path`` reads as ``data``: many sources can look at one file at the price of reading it once."""
-    token = _held.set({path: data})
+def holding(files: Mapping[Path, bytes]) -> Iterator[None]:
+    """Inside, each path reads as its bytes: many sources can look at one file at the price of reading it once."""
+    token = _held.set(files)
     try:
         yield
     finally:
@@ -54,17 +54,17 @@ def opened(path: Path) -> Iterator[Any]:
             first = file.peek(6)[:6]
             if first[:2] == b"\x1f\x8b":
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield unpacked
+                    yield Counted(unpacked)
             elif first == b"\xfd7zXZ\x00":
                 with lzma.LZMAFile(file) as unpacked:
-                    yield unpacked
+                    yield Counted(unpacked)
             elif first[:4] == b"\x28\xb5\x2f\xfd":
                 import pyarrow as pa
 
                 # not closed: it would close the file, which is not done with
-                yield pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+                yield Counted(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
             else:
-                yield file
+                yield Counted(file)
     except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read ({why(error)})") from None
 

@@ -3,7 +3,7 @@
 The folder is ``HCSIM_CACHE``, else the user's cache folder; ``HCSIM_CACHE=off`` turns it off. For each source as asked
 for (class, parameters, paths, code) an entry in JSON says which files were read and which folders listed, with the
 SHA-256 of their content; the table's file is named by all of that. A table stands for its source only while every one
-of these files and folders hashes to the same.
+of these files and folders hashes to the same, and entry and table have the checksums with which they were written.
 
 Hashing 90 MB takes longer than reading the kept table, so a file is not hashed again while nothing the system says of
 it has changed: device, inode, size, time of change of the content (``mtime``) and of the inode (``ctime``). Programs
@@ -20,6 +20,7 @@ import io
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -32,10 +33,12 @@ import numpy as np
 import hcsim
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hcsim.traces._table import Source, Table
 
-#: Sources smaller than this are read at once: a lookup would cost as much.
-LEAST_BYTES = 1 << 20
+#: Sources of which fewer bytes were read, unpacked, are read each time: a lookup would cost as much.
+LEAST_BYTES = 1 << 18
 #: So many bytes of a file are read at a time.
 PIECE_BYTES = 1 << 20
 #: A file changed less than this before it was read may change again unseen.
@@ -49,6 +52,7 @@ class Seen:
 
     files: dict[str, tuple[str, list[int]]] = dataclasses.field(default_factory=dict)
     folders: dict[str, str] = dataclasses.field(default_factory=dict)
+    unpacked_bytes: int = 0
 
 
 _seen: ContextVar[Seen | None] = ContextVar("what was read", default=None)
@@ -94,6 +98,20 @@ def noted(path: Path) -> Iterator[Any]:
             seen.files[name] = ("changed while it was read", raw.state)
 
 
+class Counted:
+    """A file, unpacked, of which it is noted how many bytes are read (by whatever thread)."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._seen = file, _seen.get()
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        piece: bytes = self._file.read(size)
+        if self._seen is not None:
+            self._seen.unpacked_bytes += len(piece)
+        return piece
+
+
 def note_folder(folder: Path) -> None:
     """A folder is listed: what is made of it depends on which files are there."""
     seen = _seen.get()
@@ -127,7 +145,7 @@ def cached(source: Source) -> Table:
             table = source.read()
         finally:
             _seen.reset(token)
-        if sum(state[2] for _, state in seen.files.values()) >= LEAST_BYTES:
+        if seen.unpacked_bytes >= LEAST_BYTES:
             _keep(entry, seen, _asked(source), table)
     return table
 
@@ -183,6 +201,8 @@ def _kept(entry: Path) -> Table | None:
 
     try:
         known = json.loads(entry.read_text())
+        if known.pop("crc32") != _checksum(known):
+            return None
         again = False
         if any(_listing(Path(each)) != listing for each, listing in known["folders"].items()):
             return None
@@ -197,13 +217,24 @@ def _kept(entry: Path) -> Table | None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        data = pq.read_table(entry.with_name(known["table"]), memory_map=True)
+        raw = pa.memory_map(str(entry.with_name(known["table"]))).read_buffer()
+        if zlib.crc32(raw) != known["table_crc32"]:
+            return None
+        # text as codes first: copied cell by cell, reading a log took an eighth longer
+        schema = pq.read_schema(pa.BufferReader(raw))
+        text = [field.name for field in schema if pa.types.is_large_string(field.type)]
+        data = pq.read_table(pa.BufferReader(raw), read_dictionary=text)
+        for name in text:
+            place = data.schema.get_field_index(name)
+            data = data.set_column(place, name, data[name].cast(pa.large_string()))
         if again:
             _write(entry, known)
         lists = {kind: pd.ArrowDtype(kind) for kind in data.schema.types if pa.types.is_list(kind)}
         frame = data.to_pandas(split_blocks=True, ignore_metadata=True, types_mapper=lists.get)
-        rows = np.arange(2, len(frame) + 2) if "row in file" not in frame else frame.pop("row in file").to_numpy()
-        dropped = tuple(Dropped(**each) for each in known["dropped"])
+        for place, name, first in known["counted"]:
+            frame.insert(place, name, np.arange(first, first + len(frame)))
+        rows = frame.pop("row in file").to_numpy()
+        dropped = tuple(Dropped(**each | {"rows": tuple(each["rows"])}) for each in known["dropped"])
         return Table(known["kind"], frame, known["source"], rows, dropped, tuple(known["notes"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or not whole: it is read again
         return None
@@ -215,9 +246,9 @@ def _keep(entry: Path, seen: Seen, asked: str, table: Table) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    frame = table.frame
-    if not np.array_equal(table.rows, np.arange(2, len(frame) + 2)):
-        frame = frame.assign(**{"row in file": table.rows})
+    frame = table.frame.assign(**{"row in file": table.rows})
+    counted = [(place, name, int(frame[name].iloc[0])) for place, name in enumerate(frame) if _counts(frame[name])]
+    frame = frame.drop(columns=[name for _, name, _ in counted])  # such as ids: a third of a job log's table
     content = [sha for sha, _ in seen.files.values()] + list(seen.folders.values())
     known: dict[str, Any] = {
         "files": seen.files,
@@ -227,13 +258,15 @@ def _keep(entry: Path, seen: Seen, asked: str, table: Table) -> None:
         "source": table.source,
         "dropped": [dataclasses.asdict(each) for each in table.dropped],
         "notes": table.notes,
+        "counted": counted,
     }
     partial = entry.with_name(f"{entry.stem}.{os.getpid()}.partial")
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         data = pa.Table.from_pandas(frame, preserve_index=False)
-        text = [field.name for field in data.schema if not pa.types.is_primitive(field.type)]
-        pq.write_table(data, partial, compression="none", use_dictionary=text, write_statistics=False)
+        few = [field.name for field in data.schema if not pa.types.is_floating(field.type)]  # values: text, gangs
+        pq.write_table(data, partial, compression="none", use_dictionary=few, write_statistics=False)
+        known["table_crc32"] = zlib.crc32(partial.read_bytes())
         os.replace(partial, entry.with_name(known["table"]))
         before = _named(entry)
         _write(entry, known)
@@ -242,6 +275,16 @@ def _keep(entry: Path, seen: Seen, asked: str, table: Table) -> None:
     except (OSError, pa.ArrowException):
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _counts(column: pd.Series) -> bool:
+    """Whether a column of integers goes up by one from row to row."""
+    values = column.to_numpy()
+    return values.dtype == np.int64 and len(values) > 0 and bool((np.diff(values) == 1).all())
+
+
+def _checksum(known: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(known, sort_keys=True).encode())
 
 
 def _named(entry: Path) -> str:
@@ -254,5 +297,5 @@ def _named(entry: Path) -> str:
 
 def _write(entry: Path, known: dict[str, Any]) -> None:
     partial = entry.with_name(f"{entry.stem}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(known))
+    partial.write_text(json.dumps(known | {"crc32": _checksum(known)}))
     os.replace(partial, entry)

@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import json
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -16,11 +16,15 @@ from typing import Any
 from hcsim.model import InputError, nearest
 from hcsim.parts import checked as parts_checked
 from hcsim.traces._bytes import Lines, holding, opened, read_bytes
-from hcsim.traces._files import Defective
+from hcsim.traces._files import Defective, Lacking
 from hcsim.traces._table import Source, Unsaid
 
 #: So much of a table is looked at to find out what it is.
 HEAD_BYTES = 1 << 18
+
+
+class Unread(InputError):
+    """No source reads a file or folder."""
 
 
 @cache
@@ -121,8 +125,9 @@ def recognised(path: Path, parameters: Mapping[str, Any] | None = None) -> tuple
     """
     fits: list[tuple[tuple[int, int, bool], str, Source]] = []
     unsaid: list[tuple[str, Unsaid]] = []
+    lacking: list[tuple[str, Lacking]] = []
     data = None if path.is_dir() else _head(path)
-    with nullcontext() if data is None else holding(path, data):
+    with nullcontext() if data is None else holding({path: data}):
         for name, source in readers(path, parameters or {}):
             missing: Unsaid | None = None
             try:
@@ -139,6 +144,9 @@ def recognised(path: Path, parameters: Mapping[str, Any] | None = None) -> tuple
                 if crooked and error.defects[0].row == 1:
                     continue  # rows of something else
                 rank = (1 + crooked, error.count)
+            except Lacking as error:
+                lacking.append((name, error))
+                continue
             except InputError:
                 continue
             if missing is not None:
@@ -158,8 +166,28 @@ def recognised(path: Path, parameters: Mapping[str, Any] | None = None) -> tuple
     if unsaid:
         raise InputError(f"{unsaid[0][1]}, to read it as {unsaid[0][0]}")
     if not fits:
-        raise InputError(f"{path}: no source reads it; name one with --as, or see hcsim traces list")
+        raise Unread(f"{path}: no source reads it{_nearest(lacking)}; name one with --as, or see hcsim traces list")
     return fits[0][1:]
+
+
+def _nearest(lacking: Sequence[tuple[str, Lacking]]) -> str:
+    """Which source's header a table came nearest to, and what it lacked; empty if it has no column of any."""
+
+    def most(common: Callable[[Lacking], set[str]]) -> tuple[str, Lacking] | None:
+        """The source with the largest share of its columns in common."""
+        best = max(lacking, key=lambda each: len(common(each[1])) / len(each[1].wanted), default=None)
+        return best if best and len(common(best[1])) * 2 >= len(best[1].wanted) else None
+
+    if found := most(lambda error: set(error.wanted) & set(error.header)):
+        return f" (nearest is {found[0]}, which needs {_quoted(found[1].missing)} as well)"
+    for mark, called in ((";", "';'"), ("\t", "tabs"), ("|", "'|'"), (",", "','")):
+        if found := most(lambda error, mark=mark: set(error.wanted) & set(mark.join(error.header).split(mark))):  # type: ignore[misc]
+            return f" (nearest is {found[0]}, whose columns are not divided by {called})"
+    return ""
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ("column " if len(names) == 1 else "columns ") + ", ".join(f"'{name}'" for name in names)
 
 
 def _head(path: Path) -> bytes | None:
@@ -171,7 +199,7 @@ def _head(path: Path) -> bytes | None:
     if len(head) < HEAD_BYTES:
         return head
     end = max(head.rfind(b"\n"), head.rfind(b"\r"))
-    if b"\0" in head[:512] or (head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"') and not _lines(head)):
+    if b"\0" in head[:512] or (head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"') and not is_lines(head)):
         return read_bytes(path)
     if not head[:end].strip() or not head[:end].count(b"\n") + head[:end].count(b"\r"):
         with opened(path) as file:  # a long row is none of a table if it is too long
@@ -182,7 +210,7 @@ def _head(path: Path) -> bytes | None:
     return head[: end + 1]
 
 
-def _lines(head: bytes) -> bool:
+def is_lines(head: bytes) -> bool:
     """Whether the first line is a whole JSON value."""
     try:
         json.loads(head.split(b"\n", 1)[0])

@@ -47,10 +47,31 @@ class Defective(InputError):
     """A file with defects: the message shows the first, ``defects`` holds up to :data:`MOST_DEFECTS` of ``count``."""
 
     def __init__(self, path: Path | str, defects: Sequence[Defect], count: int | None = None) -> None:
+        self.path = Path(path)
         self.defects = tuple(defects[:MOST_DEFECTS])
         self.count = len(defects) if count is None else count
         more = f" ({self.count - 1:,} more defects)" if self.count > 1 else ""
         super().__init__(f"{path}: {defects[0]}{more}")
+
+
+def refuse(path: Path | str, *found: tuple[Mask, Lines, str, Any, str]) -> None:
+    """Raise what is wrong with the cells of some columns, if anything is.
+
+    Args:
+        found: which rows are bad, the line of each row, the column, its cells, and what was expected.
+
+    Raises:
+        Defective: all bad cells, in the order of their lines.
+    """
+    bad: list[Defect] = []
+    for mask, lines, column, cells, expected in found:
+        for i in np.flatnonzero(mask)[:MOST_DEFECTS]:
+            cell = cells[i]
+            given = shown(cell.encode("utf-8", "replace")) if isinstance(cell, str) else f"{cell:g}"
+            bad.append(Defect(int(lines[i]), column, given, expected))
+    if bad:
+        bad.sort(key=lambda defect: defect.row)
+        raise Defective(path, bad, sum(int(mask.sum()) for mask, *_ in found))
 
 
 def why(error: Exception) -> str:
@@ -217,7 +238,7 @@ def _parses(cell: bytes, kind: pa.DataType, nullable: bool) -> bool:
         elif pa.types.is_integer(kind):
             return -(2**63) <= int(text) < 2**63
         elif not pa.types.is_string(kind):
-            datetime.fromisoformat(text)
+            datetime.fromisoformat(cell.decode())
     except ValueError:
         return False
     return True
@@ -231,8 +252,8 @@ def _converts(cells: Any, kind: pa.DataType, nullable: bool) -> bool:
             if not nullable:
                 return False
             text = pc.filter(text, pc.invert(empty))
-        if not pa.types.is_string(kind):
-            pc.cast(pc.utf8_trim(text, " \t"), kind)
+        if not pa.types.is_string(kind):  # blanks around numbers are no defect, around times they are
+            pc.cast(text if pa.types.is_temporal(kind) else pc.utf8_trim(text, " \t"), kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False
     return True

@@ -17,6 +17,7 @@ import os
 import tarfile
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ LFS_URL = "https://media.githubusercontent.com/media"
 DERIVED = "prices/gcp_pricing_yml/derived_gpu_prices_monthly.csv.gz"
 #: What can be asked for but not downloaded, and why.
 NOT_PUBLISHED = {
+    "table": "it reads files of your own, as hcsim traces convert writes them",
     "listed": "its jobs are written in the configuration, there is no file to fetch",
     "twin": "its jobs are drawn, there is no file to fetch",
     "fitted": "its tables ship with the project, there is no file to fetch",
@@ -78,6 +80,17 @@ class Entry:
         return name in labels or name.partition(":")[0] in labels or any(each.startswith(f"{name}:") for each in labels)
 
 
+def _known() -> list[Entry]:
+    with REGISTRY.open(newline="") as file:
+        return [Entry(bytes_=int(row.pop("bytes")), **row) for row in csv.DictReader(file)]
+
+
+def is_published(raw: bytes, source: str) -> bool:
+    """Whether these are the bytes of a file of the registry that a source reads."""
+    digest = hashlib.sha256(raw).hexdigest()
+    return any(entry.sha256 == digest and entry.is_of(source) for entry in _known())
+
+
 def entries(names: Sequence[str]) -> list[Entry]:
     """The registry's files that these names mean, each once.
 
@@ -87,8 +100,7 @@ def entries(names: Sequence[str]) -> list[Entry]:
     Raises:
         InputError: a name is none of these, or names what is not published.
     """
-    with REGISTRY.open(newline="") as file:
-        known = [Entry(bytes_=int(row.pop("bytes")), **row) for row in csv.DictReader(file)]
+    known = _known()
     found: dict[str, Entry] = {}
     for name in names:
         path = name.strip("/")
@@ -177,16 +189,34 @@ def fetch(
         InputError: it cannot be had, or is not what was published. Nothing is left at its place then; of an archive,
             members that are as published have been put in theirs.
     """
-    import pooch
-
     first, url = group[0], group[0].url(base)
     home = (folder / first.file).parent
+    new = [each for each in (home, *home.parents) if not each.exists()]
     home.mkdir(parents=True, exist_ok=True)
+    try:
+        _fetch(group, folder, home, url, progress, over or session())
+    finally:
+        with suppress(OSError):  # one that is not empty, and so those above it
+            for each in new:
+                each.rmdir()
+
+
+def _fetch(
+    group: Sequence[Entry],
+    folder: Path,
+    home: Path,
+    url: str,
+    progress: Callable[[int, int], None] | None,
+    over: requests.Session,
+) -> None:
+    import pooch
+
+    first = group[0]
     name = Path(url).name if first.member else Path(first.file).name
     part, whole = home / f"{name}.part", home / f"{name}.whole"
     known = None if first.member else f"sha256:{first.sha256}"
     pooch.get_logger().setLevel("ERROR")
-    loader = _Resuming(part, progress, over or session())
+    loader = _Resuming(part, 0 if first.member else first.bytes_, progress, over)
     while True:
         resumed = part.exists()
         try:
@@ -240,10 +270,13 @@ def _put(target: Path, raw: bytes) -> None:
 
 
 class _Resuming:
-    """A downloader for Pooch that goes on where an earlier try stopped."""
+    """A downloader for Pooch that goes on where an earlier try stopped. ``size`` is what is published (0: not known),
+    for servers that do not say how much they send."""
 
-    def __init__(self, part: Path, progress: Callable[[int, int], None] | None, over: requests.Session) -> None:
-        self._part, self._progress, self._session = part, progress, over
+    def __init__(
+        self, part: Path, size: int, progress: Callable[[int, int], None] | None, over: requests.Session
+    ) -> None:
+        self._part, self._size, self._progress, self._session = part, size, progress, over
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> bool | None:
         import requests
@@ -265,7 +298,7 @@ class _Resuming:
             if answer.status_code != 206:
                 have = 0  # the server starts anew
             length = int(answer.headers.get("content-length") or 0)
-            total = have + length if length else 0
+            total = have + length if length else self._size
             try:
                 with self._part.open("ab" if have else "wb") as file:
                     for chunk in answer.iter_content(1 << 16):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
@@ -19,12 +20,25 @@ import pyarrow.csv as pacsv
 from hcsim.model import InputError, nearest
 from hcsim.traces._bytes import LONGEST_ROW_BYTES, Lines, opened, read_bytes
 from hcsim.traces._cache import PIECE_BYTES, note_folder
-from hcsim.traces._defects import MOST_DEFECTS, Defect, Defective, defects, left_open, shown, why
+from hcsim.traces._defects import MOST_DEFECTS, Defect, Defective, defects, left_open, refuse, shown, why
 
 __all__ = (
-    "MOST_DEFECTS", "Defect", "Defective", "header", "listed", "locate", "read_bytes", "read_csv", "read_json",
-    "read_json_lines", "read_parquet", "seconds", "stem", "why",
+    "MOST_DEFECTS", "Defect", "Defective", "IsFolder", "Lacking", "header", "listed", "locate", "read_bytes",
+    "read_csv", "read_json", "read_json_lines", "read_parquet", "refuse", "seconds", "stem", "why",
 )  # fmt: skip
+
+
+class IsFolder(InputError):
+    """A source that reads one file was given a folder."""
+
+
+class Lacking(InputError):
+    """A table whose header lacks ``missing``, of the columns ``wanted``; ``header`` is what it has."""
+
+    def __init__(self, path: Path, missing: Sequence[str], wanted: Sequence[str], header: Sequence[str]) -> None:
+        self.missing, self.wanted, self.header = missing, wanted, header
+        said = f"column '{missing[0]}' is missing; {nearest(missing[0], list(header))}"
+        super().__init__(f"{path}: row 1: {said}")
 
 
 def locate(name: str, data_dir: str, path: str, default: str) -> Path:
@@ -39,10 +53,10 @@ def locate(name: str, data_dir: str, path: str, default: str) -> Path:
     if not path and not found.exists():
         packed = (found.with_name(found.name + suffix) for suffix in (".gz", ".xz"))
         found = next((each for each in packed if each.is_file()), found)
+    if found.is_dir():
+        raise IsFolder(f"{found}: cannot be read (is a folder)")
     if not found.is_file():
-        raise InputError(
-            f"{found}: cannot be read ({'is a folder' if found.is_dir() else 'No such file or directory'})"
-        )
+        raise InputError(f"{found}: cannot be read (No such file or directory)")
     return found
 
 
@@ -209,7 +223,7 @@ def _wanted(
 ) -> dict[str, pa.DataType]:
     missing = [name for name in columns if name not in known and name not in optional]
     if missing:
-        raise InputError(f"{path}: row 1: column '{missing[0]}' is missing; {nearest(missing[0], known)}")
+        raise Lacking(path, missing, [name for name in columns if name not in optional], known)
     twice = [name for name in columns if known.count(name) > 1]
     if twice:
         raise InputError(f"{path}: row 1: column '{twice[0]}' is there twice")
@@ -253,13 +267,7 @@ def seconds(path: Path, column: Any, rows: Any) -> Any:
     import pandas as pd
 
     when = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
-    bad = np.flatnonzero(when.isna().to_numpy())
-    if len(bad):
-        found = [
-            Defect(int(rows[i]), str(column.name), shown(str(column.iloc[i]).encode("utf-8", "replace")), "a time")
-            for i in bad[:MOST_DEFECTS]
-        ]
-        raise Defective(path, found, len(bad))
+    refuse(path, (when.isna().to_numpy(), rows, str(column.name), column.astype(str).to_numpy(), "a time"))
     return when.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64) / 1e3
 
 
@@ -328,16 +336,45 @@ def _bad_lines(path: Path, schema: pa.Schema) -> InputError | None:
     for number, line in enumerate(read_bytes(path, rows=True).rstrip(b"\r\n").splitlines(), 1):
         if number == 1 and not line.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
             return InputError(f"{path}: row 1 is {shown(line)}, expected a JSON object on each line")
+        keys: list[str] = []
+
+        def known(pairs: list[tuple[str, Any]], keys: list[str] = keys) -> dict[str, Any]:
+            keys[:] = [key for key, _ in pairs]  # those of the outermost object come last
+            return dict(pairs)
+
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=known)
             if not line.removeprefix(b"\xef\xbb\xbf").startswith(b"{"):
                 raise ValueError("it does not begin with one")
-            if number == 1 and isinstance(record, dict) and not set(record) & set(schema.names):
-                missing = f"key '{schema.names[0]}' is missing; {nearest(schema.names[0], list(record))}"
-                return InputError(f"{path}: row 1: {missing}")
-            row = pa.Table.from_pylist([record], schema=schema)
-        except (ValueError, RecursionError, TypeError, AttributeError, OverflowError, pa.ArrowException) as error:
+        except (ValueError, RecursionError) as error:
             bad.append(Defect(number, "the line", shown(line), f"a JSON object ({why(error)})"))
-        else:
-            bad += [Defect(number, name, "empty", "a value") for name in schema.names if _nulls(row[name])]
+            continue
+        if number == 1 and not set(record) & set(schema.names):
+            missing = f"key '{schema.names[0]}' is missing; {nearest(schema.names[0], list(record))}"
+            return InputError(f"{path}: row 1: {missing}")
+        for name, kind in zip(schema.names, schema.types, strict=True):
+            if keys.count(name) > 1:
+                bad.append(Defect(number, name, f"there {keys.count(name)} times", "each key once"))
+            elif record.get(name) is None or (isinstance(record[name], list) and None in record[name]):
+                bad.append(Defect(number, name, "empty", "a value"))
+            elif not _is(record[name], kind):
+                given = shown(json.dumps(record[name]).encode())
+                bad.append(Defect(number, name, given if isinstance(record[name], str) else given[1:-1], _said(kind)))
     return Defective(path, bad) if bad else None
+
+
+def _is(value: Any, kind: pa.DataType) -> bool:
+    """Whether a JSON value is one of this type."""
+    if pa.types.is_list(kind):
+        return isinstance(value, list) and all(_is(each, kind.value_type) for each in value)
+    if pa.types.is_integer(kind):
+        return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    if pa.types.is_floating(kind):
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, str) if pa.types.is_string(kind) else True
+
+
+def _said(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"a list, each {_said(kind.value_type)}"
+    return "a whole number" if pa.types.is_integer(kind) else "a number" if pa.types.is_floating(kind) else "text"

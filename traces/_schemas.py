@@ -9,7 +9,7 @@ with ``aws``, ``azure`` or ``gcp`` for the large three (``aws:us-east-1``), the 
 
 ``jobs``
     ``id`` row number in the source (int64, unique); ``arrival_s``; ``duration_s``; ``gpus`` gang size (int64, at least
-    1; processors in logs without GPUs). Optional: ``gpu_milli`` (1 to 1000 of each GPU), ``cpus``, ``ram_bytes``,
+    1; processors in logs without GPUs). Optional: ``gpu_milli`` (1 to 1000 of one GPU), ``cpus``, ``ram_bytes``,
     ``gpu_memory_bytes``, ``gpu_type`` (names joined by ``|``, empty: any), ``tenant``, ``model``, ``batch``,
     ``deadline_s``, ``user_estimate_s``, ``iterations``, ``status``.
 ``demands``
@@ -63,8 +63,11 @@ with ``aws``, ``azure`` or ``gcp`` for the large three (``aws:us-east-1``), the 
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import Any
+
+from hcsim.model import JOB_COLUMNS, JOB_LIMITS
 
 KINDS = (
     "jobs",
@@ -121,23 +124,31 @@ def schema(kind: str) -> Any:
         column.required = False
         return column
 
+    def of_job(name: str, required: bool = False, nullable: bool = False) -> Column:
+        lowest, most = JOB_LIMITS[name]
+        if JOB_COLUMNS[name][0] is not np.float64:
+            return whole(int(lowest), int(most), required)
+        above = Check.le(most, error=f"at most {most:g}" if most < sys.float_info.max else "a finite number")
+        checks = [Check.ge(lowest, error=f"{lowest:g} or more"), above]
+        return Column("float64", checks, required=required, nullable=nullable)
+
+    def whole_gangs(frame: Any) -> Any:
+        return (frame["gpus"] <= 1) | (frame["gpu_milli"] >= 1000) if "gpu_milli" in frame else frame["gpus"].notna()
+
+    # said of the column that it begins with
+    wide = {"jobs": Check(whole_gangs, error="gpu_milli: 1000 for a gang of several GPUs")}
     seconds = number(least)
     columns: dict[str, dict[str, Column]] = {
         "jobs": {
             "id": Column("int64", Check(_once, error="an id of its own")),
-            "arrival_s": seconds,
-            "duration_s": seconds,
-            "gpus": whole(1),
-            "gpu_milli": whole(1, 1000, required=False),
-            "cpus": option(number(least)),
-            "ram_bytes": option(number(least)),
-            "gpu_memory_bytes": option(number(least)),
+            **{name: of_job(name, required=True) for name in ("arrival_s", "duration_s", "gpus")},
+            **{name: of_job(name) for name in ("gpu_milli", "cpus", "ram_bytes", "gpu_memory_bytes")},
             "gpu_type": text(required=False),
             "tenant": text(required=False),
             "model": text(required=False),
             "batch": whole(0, required=False),
             "deadline_s": number(least, nullable=True, required=False),
-            "user_estimate_s": number(least, nullable=True, required=False),
+            "user_estimate_s": of_job("user_estimate_s", nullable=True),
             "iterations": option(number(least)),
             "status": text(required=False),
         },
@@ -246,4 +257,4 @@ def schema(kind: str) -> Any:
             "instance": text(required=False),
         },
     }
-    return DataFrameSchema(columns[kind], strict=True, name=kind)
+    return DataFrameSchema(columns[kind], checks=wide.get(kind), strict=True, name=kind)

@@ -32,13 +32,19 @@ def starts(first_s: float) -> tuple[str, ...]:
     return (f"{STARTS}{np.datetime64(int(first_s), 's')}",) if abs(first_s) < MOST_DATE_S else ()
 
 
+#: So many of the rows that are left out are listed.
+MOST_ROWS = 20
+
+
 @dataclass(frozen=True)
 class Dropped:
-    """Rows of a source that its table does not hold, and why. ``row`` is the first of them in the file."""
+    """Rows of a source that its table does not hold, and why. ``row`` is the first of them in the file, ``rows`` the
+    first :data:`MOST_ROWS` where they are known."""
 
     reason: str
     count: int
     row: int
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,13 @@ def _whole(frame: pd.DataFrame, name: str, source: str, line: npt.NDArray[np.int
 
 def _defective(cases: pd.DataFrame, frame: pd.DataFrame, source: str, line: npt.NDArray[np.int64]) -> Defective:
     bad = []
-    for column, check, cell, index in cases[["column", "check", "failure_case", "index"]].itertuples(index=False):
+    said = cases[["schema_context", "column", "check", "failure_case", "index"]]
+    for context, column, check, cell, index in said.itertuples(index=False):
         row, given = 0, cell
+        if context == "DataFrameSchema" and ": " in str(check):  # of several columns: said once, of the first
+            mine, _, check = check.partition(": ")
+            if mine != column:
+                continue
         if (
             index is not None and index == index
         ):  # the cases hold all columns' cells as one type: look up the cell itself
@@ -164,7 +175,8 @@ def kept(table: Any, keep: npt.NDArray[np.bool_]) -> Any:
 def left_out(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], reason: str) -> tuple[Dropped, ...]:
     """What a mask leaves out, as an entry for ``Table.dropped`` (none when it keeps all)."""
     gone = np.flatnonzero(~keep)
-    return (Dropped(reason, len(gone), int(rows[gone[0]])),) if len(gone) else ()
+    first = tuple(map(int, rows[gone[:MOST_ROWS]]))
+    return (Dropped(reason, len(gone), first[0], first),) if len(gone) else ()
 
 
 class Unsaid(InputError):
@@ -186,6 +198,8 @@ class Source:
     """
 
     kind: ClassVar[str]
+    #: Whether a row says what changed since an earlier one: without that, it says something else.
+    running: ClassVar[bool] = False
 
     data_dir: str = ""
     path: str = ""
@@ -261,6 +275,8 @@ class JobSource(Source):
     def __post_init__(self) -> None:
         object.__setattr__(self, "attributes", over(NOTHING_ADDED, self.attributes))
         object.__setattr__(self, "steps", steps(self.steps))
+        if self.limit < 0:
+            raise InputError(f"trace.limit is {self.limit}, expected 0 (all) or more")
 
     @property
     def device(self) -> str:
@@ -278,8 +294,6 @@ class JobSource(Source):
     def table(self) -> Table:
         """What :meth:`read` gives of the first ``limit`` jobs."""
         table = super().table()
-        if self.limit < 0:
-            raise InputError(f"trace.limit is {self.limit}, expected 0 (all) or more")
         if self.limit and table.kind != self.kind:
             raise InputError(f"trace.limit is of jobs, and {table.source} holds {table.kind}")
         if not 0 < self.limit < len(table):

@@ -121,6 +121,9 @@ class Merge:
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     prefix: str = "other-"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix", str(self.prefix))  # a configuration takes 3 for a number
+
     def __call__(self, jobs: Jobs, seed: int) -> Jobs:
         if not hasattr(self.trace, "jobs"):
             raise InputError(
@@ -129,6 +132,8 @@ class Merge:
         other = self.trace.jobs(seed)
         columns = {key: np.concatenate([getattr(jobs, key), getattr(other, key)]) for key in JOB_COLUMNS}
         columns["id"] = np.concatenate([jobs.id, other.id + int(jobs.id.max(initial=-1)) + 1])
+        shared = int(jobs.dataset.max(initial=-1)) + 1  # datasets of one trace are none of the other's
+        columns["dataset"] = np.concatenate([jobs.dataset, np.where(other.dataset < 0, -1, other.dataset + shared)])
         tables: dict[str, Any] = {}
         for key, table in NAME_TABLES.items():
             first, second = getattr(jobs, table), getattr(other, table)
@@ -147,7 +152,7 @@ class Merge:
 #: What :class:`Assign` draws -> the columns that come of it, and what they are of a job that it leaves out.
 _DRAWN: dict[str, dict[str, float]] = {
     "residency_share": {"residency": -1},
-    "dataset_share": {"dataset_site": -1, "dataset_bytes": 0.0},
+    "dataset_share": {"dataset_site": -1, "dataset_bytes": 0.0, "dataset": -1},  # one of its own
     "deadline_share": {"deadline_s": inf},
     "estimate_factor": {"user_estimate_s": nan},
     "checkpoint_interval_s": {"checkpoint_interval_s": inf},
@@ -183,8 +188,11 @@ class Assign:
             if share in _DRAWN and share not in given:
                 raise InputError(f"trace.steps.assign: {key} is given without {share}, expected both")
         bound = None if "residency_share" in given else jobs.residency >= 0
-        attributes = over(NOTHING_ADDED, given)
-        drawn = attributes.columns(seed, jobs.id, jobs.arrival_s, jobs.duration_s, jobs.gpus, bound)
+        try:
+            attributes = over(NOTHING_ADDED, given)
+            drawn = attributes.columns(seed, jobs.id, jobs.arrival_s, jobs.duration_s, jobs.gpus, bound)
+        except InputError as error:
+            raise InputError(str(error).replace("trace.attributes", "trace.steps.assign.attributes", 1)) from None
         changed: dict[str, Any] = {}
         for name in given:
             for key, none in _DRAWN.get(name, {}).items():
@@ -310,7 +318,13 @@ def _source(merged: Mapping[str, Any]) -> Any:
 
 
 def changed(jobs: Jobs, through: Sequence[Any], seed: int) -> Jobs:
-    """Jobs after all steps, in their order."""
+    """Jobs after all steps, in their order; what each makes is held against what all jobs must be.
+
+    Raises:
+        InputError: of a step, which it names.
+    """
     for step in through:
-        jobs = step(jobs, seed)
+        name = next((name for name, cls in STEPS.items() if type(step) is cls), type(step).__name__)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+            jobs = step(jobs, seed).checked(f"trace.steps.{name}")
     return jobs

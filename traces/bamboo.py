@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import read_csv, stem
+from hcsim.traces._files import read_csv, refuse, stem
 from hcsim.traces._table import Source, Table, checked, left_out
 
 #: Name -> (file, place, GPU).
@@ -35,6 +35,7 @@ class Bamboo(Source):
     """
 
     kind = "availability"
+    running = True
 
     trace: str = ""
 
@@ -49,26 +50,22 @@ class Bamboo(Source):
         if place == "aws":
             kinds = {"ms": pa.float64(), "event": pa.string()}
             frame = read_csv(path, kinds, names=("ms", "event", "node")).to_pandas()
-            known = frame["event"].isin(["add", "remove"]).to_numpy()
-            if not known.all():
-                row = int(np.argmin(known)) + 1
-                raise InputError(
-                    f"{path}: row {row}: event is '{frame['event'].iloc[row - 1]}', expected add or remove"
-                )
+            events = frame["event"].to_numpy()
+            rows = np.arange(1, len(frame) + 1)
+            refuse(path, (~frame["event"].isin(["add", "remove"]).to_numpy(), rows, "event", events, "add or remove"))
             time_s, nodes = (frame["ms"] - frame["ms"].min()) / 1e3, np.where(frame["event"] == "add", 1, -1).cumsum()
             keep = np.ones(len(frame), bool)
         else:
             kinds = {"date": pa.string(), "time": pa.string(), "count": pa.float64()}
             frame = read_csv(path, kinds, names=("date", "time", "count")).to_pandas()
             when = pd.to_datetime(frame["date"].str.strip() + " " + frame["time"].str.strip(), errors="coerce")
-            if when.isna().any():
-                row = int(np.argmax(when.isna().to_numpy())) + 1
-                raise InputError(f"{path}: row {row}: date and time are no time, expected YYYY-MM-DD, HH:MM:SS")
+            rows = np.arange(1, len(frame) + 1)
+            words = (frame["date"] + "," + frame["time"]).to_numpy()
+            refuse(path, (when.isna().to_numpy(), rows, "date and time", words, "YYYY-MM-DD, HH:MM:SS"))
             seconds = pd.Series(when.to_numpy().astype("datetime64[s]").astype(np.int64))
             later = seconds[::-1].cummin().shift(fill_value=np.iinfo(np.int64).max)[::-1]
             keep = (seconds < later).to_numpy()
             time_s, nodes = seconds - seconds.min(), frame["count"].to_numpy()
-        rows = np.arange(1, len(frame) + 1)
         return checked(
             "availability",
             {

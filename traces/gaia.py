@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError, nearest
-from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, read_csv, stem
+from hcsim.traces._files import read_csv, refuse, stem
 from hcsim.traces._table import JobSource, Table, checked
 
 #: Sample -> file, and seconds per unit of its two times: the large ones are in hours of a year, pai_1k in seconds.
@@ -46,12 +46,10 @@ class Gaia(JobSource):
         name, unit_s = SAMPLES[sample]
         path = self.file(f"dl_jobs/gaia/{name}")
         table = read_csv(path, {"arrival_time": pa.float64(), "length": pa.float64(), "cpus": pa.int64()})
-        late = np.flatnonzero(table["arrival_time"].to_numpy() * unit_s > YEAR_H * 3600.0)
-        if unit_s > 1 and len(late):  # another unit, or two of them
-            given = [f"{table['arrival_time'][i].as_py():g}" for i in late[:MOST_DEFECTS]]
-            expected = f"at most {YEAR_H:g}, the hours of a year (sample=pai_1k: seconds)"
-            found = [Defect(int(i) + 2, "arrival_time", x, expected) for i, x in zip(late, given, strict=False)]
-            raise Defective(path, found, len(late))
+        hours = table["arrival_time"].to_numpy()
+        late = (hours * unit_s > YEAR_H * 3600.0) & (unit_s > 1)  # another unit, or two of them
+        expected = f"at most {YEAR_H:g}, the hours of a year (sample=pai_1k: seconds)"
+        refuse(path, (late, np.arange(2, len(late) + 2), "arrival_time", hours, expected))
         return checked(
             "jobs",
             {

@@ -14,7 +14,7 @@ from hcsim.model import InputError, nearest
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, read_bytes, read_csv, why
 from hcsim.traces._gpus import canonical, of_instances
 from hcsim.traces._places import places
-from hcsim.traces._table import Dropped, Source, Table, checked, left_out
+from hcsim.traces._table import MOST_ROWS, Dropped, Source, Table, checked, left_out
 
 FOLDER = "prices/gcp_pricing_yml"
 HOURS_PER_MONTH = 730.0  # of the file's monthly prices
@@ -54,6 +54,7 @@ class GcpPricingYml(Source):
     """
 
     kind = "prices"
+    running = True
 
     date: str = "2026-01-01"
     zones: str = ""
@@ -92,7 +93,9 @@ class GcpPricingYml(Source):
         frame = frame[keep].reset_index(drop=True)
         dropped = left_out(keep, line, "not offered in that region, by the list of types by zone")
         if unpriced:
-            dropped += (Dropped("a machine type without prices", len(unpriced), unpriced[0]),)
+            dropped += (
+                Dropped("a machine type without prices", len(unpriced), unpriced[0], tuple(unpriced[:MOST_ROWS])),
+            )
         terms = [PRICES[price] for price in frame["price"]]
         return checked(
             "prices",
@@ -142,6 +145,7 @@ class GcpEgress(Source):
     """
 
     kind = "links"
+    running = True
 
     date: str = "2026-01-01"
     tier: str = "0-1"
@@ -193,6 +197,7 @@ class GcpMachines(Source):
     """
 
     kind = "nodes"
+    running = True
 
     by_zone: bool = True
 

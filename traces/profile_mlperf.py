@@ -17,7 +17,7 @@ import pyarrow as pa
 from hcsim.model import InputError
 from hcsim.traces._files import Defect, Defective, locate, read_bytes, read_csv, read_json
 from hcsim.traces._gpus import canonical
-from hcsim.traces._table import Dropped, Source, Table, checked
+from hcsim.traces._table import MOST_ROWS, Dropped, Source, Table, checked
 
 #: More than any figure or time of a log.
 MOST = 1e18
@@ -77,6 +77,7 @@ class ProfileMlperfInference(Source):
     """
 
     kind = "profiles"
+    running = True
 
     model: str = ""
 
@@ -116,6 +117,7 @@ class ProfileMlperfSummary(Source):
     """
 
     kind = "profiles"
+    running = True
 
     def read(self) -> Table:
         """The results in the file's order."""
@@ -170,6 +172,7 @@ class ProfileMlperfTraining(Source):
     """
 
     kind = "profiles"
+    running = True
 
     def read(self) -> Table:
         """Three or four rows per log; ``rows`` are lines of the logs."""
@@ -373,7 +376,7 @@ def _tracked(log: Path, events: Events) -> list[tuple[str, float, str, int]]:
 
 
 def _dropped(lines: list[int], reason: str) -> tuple[Dropped, ...]:
-    return (Dropped(reason, len(lines), lines[0]),) if lines else ()
+    return (Dropped(reason, len(lines), lines[0], tuple(lines[:MOST_ROWS])),) if lines else ()
 
 
 def _table(root: Path, rows: list[tuple[Any, ...]], dropped: tuple[Dropped, ...]) -> Table:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_csv, stem
+from hcsim.traces._files import read_csv, refuse, stem
 from hcsim.traces._table import Source, Table, checked, written
 
 MODELS = ("bert", "cifar10", "deepspeech2", "gpt_pmp", "imagenet", "ncf", "yolov3")
@@ -46,11 +46,8 @@ class ProfileSia(Source):
         frame = read_csv(path, kinds, optional=optional).to_pandas()
         if "placement" in frame:
             gpus = frame["placement"].map(_gpus)
-            if gpus.isna().any():
-                row = int(np.argmax(gpus.isna().to_numpy()))
-                raise InputError(
-                    f"{path}: row {row + 2}: placement is '{frame['placement'].iloc[row]}', expected digits"
-                )
+            given = frame["placement"].to_numpy()
+            refuse(path, (gpus.isna().to_numpy(), np.arange(2, len(frame) + 2), "placement", given, "digits"))
             where = "placement " + frame["placement"]
         elif "num_replicas" in frame and "num_nodes" in frame:
             gpus, where = frame["num_replicas"], written(frame["num_nodes"], "{:g} nodes")

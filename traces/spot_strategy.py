@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcsim.model import InputError
-from hcsim.traces._files import read_csv
+from hcsim.traces._files import read_bytes, read_csv, refuse
 from hcsim.traces._table import Source, Table, checked
 from hcsim.traces.spot_skypilot import place_of
 
@@ -23,7 +23,7 @@ class SpotStrategy(Source):
     Args:
         trace: a file below the folder: date, and zone_gpu_count.
         polarity: ``failed`` (flag 1: no capacity, as in the authors' repository) or ``available`` (flag 1: capacity).
-            The default is known for the published files alone; one given by ``path`` needs it said.
+            The default is known for the published files alone, wherever they are; another needs it said.
     """
 
     kind = "availability"
@@ -33,9 +33,12 @@ class SpotStrategy(Source):
 
     def read(self) -> Table:
         """A row per probe. Times are seconds since 1970."""
+        from hcsim.traces._fetch import is_published
+
         path = self.file(f"{FOLDER}/{self.trace}.txt")
         unclear = "failed (flag 1: no capacity) or available, as logs of both meanings look the same"
-        polarity = self.said("polarity", "failed", hint=unclear)
+        published = not self.polarity and bool(self.path) and is_published(read_bytes(path), "spot_strategy")
+        polarity = self.said("polarity", "failed", "failed" if published else None, hint=unclear)
         if polarity not in ("failed", "available"):
             raise InputError(
                 f"{path}: trace.polarity is '{polarity}', expected 'failed' (flag 1: no capacity) or 'available'"
@@ -43,9 +46,8 @@ class SpotStrategy(Source):
         kinds = {"tick": pa.int64(), "time": pa.timestamp("ms", "UTC"), "flag": pa.int64()}
         table = read_csv(path, kinds, names=("tick", "time", "flag"))
         flag = table["flag"].to_numpy()
-        if not np.isin(flag, (0, 1)).all():
-            row = int(np.argmin(np.isin(flag, (0, 1)))) + 1
-            raise InputError(f"{path}: row {row}: flag is {flag[row - 1]}, expected 0 or 1")
+        rows = np.arange(1, len(flag) + 1)
+        refuse(path, (~np.isin(flag, (0, 1)), rows, "flag", flag, "0 or 1"))
         zone, gpu, gpus = place_of(path.stem)
         return checked(
             "availability",
@@ -63,5 +65,5 @@ class SpotStrategy(Source):
                 "gpus": np.full(len(flag), gpus),
             },
             str(path),
-            np.arange(1, len(flag) + 1),
+            rows,
         )

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from hcsim.model import InputError
 from hcsim.traces._bytes import opened
-from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, Squeezed, read_csv
+from hcsim.traces._files import Squeezed, read_csv, refuse
 from hcsim.traces._table import Dropped, JobSource, Table, by_value, checked, kept, left_out, starts
 
 FIELDS = (
@@ -75,12 +75,16 @@ class Swf(JobSource):
         table = read_csv(path, kinds, delimiter=" ", names=FIELDS, through=through)
         lines = passed[-1].numbers()
         column = {name: table[name].to_numpy() for name in (*times, *whole)}
-        for name in times:
-            bad = np.flatnonzero((column[name] < 0) & (column[name] != -1) | ~np.isfinite(column[name]))
-            if len(bad):
-                given = [(int(lines[i]), f"{column[name][i]:g}") for i in bad[:MOST_DEFECTS]]
-                found = [Defect(row, name, value, "0 or more (-1: unknown)") for row, value in given]
-                raise Defective(path, found, len(bad))
+        refuse(
+            path,
+            *(
+                (
+                    (column[name] < 0) & (column[name] != -1) | ~np.isfinite(column[name]),
+                    lines, name, column[name], "0 or more (-1: unknown)",
+                )
+                for name in times
+            ),
+        )  # fmt: skip
         processors = np.where(column["processors"] > 0, column["processors"], column["requested_processors"])
         keep, dropped = np.ones(len(lines), bool), tuple[Dropped, ...]()
         for lacks, reason in (

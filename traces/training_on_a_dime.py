@@ -15,7 +15,7 @@ from hcsim.model import InputError, nearest
 from hcsim.traces._files import MOST_DEFECTS, Defect, Defective, locate, read_bytes, read_csv, read_json, seconds, stem
 from hcsim.traces._gpus import canonical, named, of_instances
 from hcsim.traces._places import place, places
-from hcsim.traces._table import Dropped, Source, Table, checked, left_out, written
+from hcsim.traces._table import MOST_ROWS, Dropped, Source, Table, checked, left_out, written
 
 FOLDER = "spot/training_on_a_dime"
 REGIONS = {"us_east": "eastus", "us_north_central": "northcentralus", "us_south_central": "southcentralus"}
@@ -47,6 +47,7 @@ class TrainingOnADime(Source):
     """
 
     kind = "prices"
+    running = True
 
     region: str = "us-east-1"
     instance: str = "p3.2xlarge"
@@ -94,6 +95,7 @@ class DimeAzure(Source):
     """
 
     kind = "prices"
+    running = True
 
     region: str = ""
 
@@ -173,6 +175,7 @@ class DimeProbes(Source):
     """
 
     kind = "availability"
+    running = True
 
     provider: str = ""
 
@@ -210,7 +213,7 @@ class DimeProbes(Source):
             raise InputError(f"{path}: no line tells of a node in a zone")
         frame = pd.DataFrame(rows, columns=["row", "time", "place", "gpu", "gpus", "nodes"])
         dropped = [
-            Dropped(reason, len(lines), lines[0])
+            Dropped(reason, len(lines), lines[0], tuple(lines[:MOST_ROWS]))
             for reason, lines in (
                 ("the zone or kind of the node is not told", unplaced),
                 ("a message of deletion", deleted),
@@ -245,6 +248,7 @@ class DimeSpinUps(Source):
     """
 
     kind = "availability"
+    running = True
 
     def read(self) -> Table:
         """A row per log, zone and kind, by time; ``rows`` are lines of the logs, 1 where nothing is listed."""
@@ -269,6 +273,7 @@ class DimeSpinUpPrices(Source):
     """
 
     kind = "prices"
+    running = True
 
     def read(self) -> Table:
         """A row per line, by time of the log."""

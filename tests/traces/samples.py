@@ -277,7 +277,7 @@ def outcome(name: str, files: Files, folder: Path) -> str:
         said = str(error)
         assert "\n" not in said and len(said.replace(str(folder), "")) < 500 and str(folder) in said, said
         if isinstance(error, Defective) and path.endswith((".csv", ".txt", ".trace", ".swf")):
-            last = len(re.split(rb"\r\n|\r|\n", unpacked(next(iter(files.values())))))
+            last = len(re.split(rb"\r\n|\r|\n", unpacked(files[error.path.name])))
             assert all(0 <= defect.row <= last for defect in error.defects), (last, error.defects)
         return "refused"
     told = len(read) + sum(each.count for each in read.dropped)

@@ -235,7 +235,63 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path, cache: Pat
     assert len(Philly(path=str(log(tmp_path / "p.csv", 5, 6))).table()) == 2
 
 
+@pytest.mark.parametrize("which", ["*.parquet", "*.json"])
+def test_what_is_damaged_anywhere_is_read_anew(
+    tmp_path: Path, cache: Path, reads: list[str], which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One byte in forty, and 400 at once: in values, headers of pages, the footer, the entry's counts and notes."""
+    path = log(tmp_path / "p.csv", *range(300))
+    source = Philly(path=str(path))
+    table = replace(source.read(), notes=("a note",))
+    monkeypatch.setattr(Philly, "read", lambda self: reads.append(self.path) or table)
+    source.table()
+    (kept,) = cache.glob(which)
+    whole = kept.read_bytes()
+    others = {each: each.read_bytes() for each in cache.iterdir() if each != kept}
+    reads.clear()
+    damaged = [(at, at + 1) for at in range(0, len(whole), 40)] + [(at, at + 400) for at in range(0, len(whole), 400)]
+    for begin, end in damaged:
+        for each, raw in others.items():
+            each.write_bytes(raw)
+        kept.write_bytes(whole[:begin] + bytes(255 - byte for byte in whole[begin:end]) + whole[end:])
+        again = source.table()
+        assert again.frame.equals(table.frame) and again.notes == table.notes, (begin, end)
+    assert len(reads) == len(damaged)
+
+
+def test_what_is_kept_is_what_takes_long_to_read(
+    tmp_path: Path, cache: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is the size unpacked: a log packed to a fiftieth is kept, half of it is not."""
+    size = len(log(tmp_path / "p.csv", *[5.0] * 10_000).read_bytes())
+    monkeypatch.setattr(_cache, "LEAST_BYTES", size)
+    for name, pack in (
+        ("gz", gzip.compress),
+        ("xz", lzma.compress),
+        ("zst", partial(pa.compress, codec="zstd", asbytes=True)),
+        ("csv", bytes),
+    ):
+        for rows, files in ((5_000, 0), (10_000, 1)):
+            reads.clear()
+            path = tmp_path / f"{rows}.{name}"
+            path.write_bytes(pack(log(tmp_path / "p.csv", *[5.0] * rows).read_bytes()))
+            monkeypatch.setenv("HCSIM_CACHE", str(tmp_path / f"{rows} {name}"))
+            first, second = (Philly(path=str(path)).table() for _ in range(2))
+            assert len(list((tmp_path / f"{rows} {name}").glob("*.parquet"))) == files
+            assert first.frame.equals(second.frame) and len(first) == rows and len(reads) == 2 - files
+
+
+def test_the_published_logs_are_kept(shared_traces: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed, all are smaller than a megabyte, and take ten times as long to read as what is kept of them."""
+    monkeypatch.undo()
+    monkeypatch.setenv("HCSIM_CACHE", str(cache))
+    for kept, name in enumerate(("philly", "gaia", "mooncake", "chronus", "openb"), 1):
+        first = make(name, {"data_dir": str(shared_traces)}).table()
+        assert len(list(cache.glob("*.parquet"))) == kept, name
+        assert first.frame.equals(make(name, {"data_dir": str(shared_traces)}).table().frame)
+
+
 def test_small_files_are_not_kept(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cache, "LEAST_BYTES", 1 << 20)
+    monkeypatch.setattr(_cache, "LEAST_BYTES", 1 << 18)
     Philly(path=str(log(tmp_path / "p.csv", 5, 6))).table()
     assert not cache.exists()

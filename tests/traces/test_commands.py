@@ -71,7 +71,7 @@ def test_validate_reports_every_defect_with_its_row(tmp_path: Path) -> None:
     ]
     path.write_text(HEAD + ROW)
     said = hcsim("traces", "validate", path)
-    assert (said.status, said.err) == (0, "") and "1 rows of jobs, read as philly, no defects" in said.out
+    assert (said.status, said.err) == (0, "") and "1 row of jobs, read as philly, no defects" in said.out
     path.write_text("what,is\nthis,1\n")
     said = hcsim("traces", "validate", path)
     assert said.status == 2 and "no source reads it" in said.err
@@ -254,7 +254,7 @@ def test_validate_takes_parameters_and_folders(tmp_path: Path) -> None:
     gavel.write_bytes(SAMPLES["gavel"].files["a.trace"])
     (tmp_path / "t.json").write_bytes(SAMPLES["gavel"].files["t.json"])
     said = hcsim("traces", "validate", gavel, f"throughputs={tmp_path / 't.json'}", "--as", "gavel")
-    assert "row 2: no throughput on v100" in said.out and "1 rows of jobs, read as gavel" in said.out
+    assert "row 2: no throughput on v100" in said.out and "1 row of jobs, read as gavel" in said.out
     google = tmp_path / "mine.txt"
     google.write_text("2021-12-10, 13:07:45, 80\n2021-12-10, 13:08:45, 79\n")
     said = hcsim("traces", "validate", google, "trace=gcp-v100")

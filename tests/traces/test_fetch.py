@@ -46,6 +46,7 @@ class Server(ThreadingHTTPServer):
 
     cut = 0
     busy = 0
+    says_length = True
     asked: list[str]
     ranges: list[str | None]
 
@@ -74,7 +75,8 @@ class Handler(BaseHTTPRequestHandler):
         if "gzip" in (self.headers.get("Accept-Encoding") or ""):
             sent = gzip.compress(sent)
             self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(sent)))
+        if self.server.says_length:
+            self.send_header("Content-Length", str(len(sent)))
         self.end_headers()
         cut, self.server.cut = self.server.cut, 0
         self.wfile.write(sent[:cut] if cut else sent)
@@ -179,6 +181,26 @@ def test_a_cut_download_leaves_nothing_and_is_gone_on_with(server: Server, tmp_p
     assert files(tmp_path) == ["dl_jobs/me/jobs.csv"] and there(entry(), tmp_path)
 
 
+def test_a_cut_that_the_server_does_not_tell_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+    server.cut, server.says_length = 100_000, False
+    with pytest.raises(InputError, match=f"broke off after 100,000 of {len(BODY):,} bytes"):
+        fetch([entry()], tmp_path, at(server))
+    assert files(tmp_path) == ["dl_jobs/me/jobs.csv.part"]
+    fetch([entry()], tmp_path, at(server))
+    assert server.ranges == [None, "bytes=100000-"] and there(entry(), tmp_path)
+
+
+def test_what_fails_leaves_no_folders(server: Server, tmp_path: Path) -> None:
+    for wrong in (entry("data/none.csv"), entry(sha256="0" * 64), entry("data/jobs.tar.gz!none.csv")):
+        with pytest.raises(InputError):
+            fetch([wrong], tmp_path / "data", at(server))
+        assert not (tmp_path / "data").exists()
+    (tmp_path / "data").mkdir()
+    with pytest.raises(InputError):
+        fetch([entry("data/none.csv")], tmp_path / "data", at(server))
+    assert list(tmp_path.rglob("*")) == [tmp_path / "data"]
+
+
 @pytest.mark.parametrize("earlier", [b"of something else", BODY + b"more"])
 def test_an_earlier_part_of_something_else_is_begun_anew(server: Server, tmp_path: Path, earlier: bytes) -> None:
     part = tmp_path / "dl_jobs/me/jobs.csv.part"
@@ -271,9 +293,13 @@ def test_what_has_no_licence_needs_a_yes(server: Server, tmp_path: Path, monkeyp
     folder = tmp_path / "data"
     known = [entry(), entry("data/other.csv", "dl_jobs/me/other.csv", OTHER, "unknown")]
     said = command(monkeypatch, folder, known, "philly", "--mirror", at(server))
-    assert said.status == 2 and "other.csv: its publisher states no licence (1 such file)" in said.err
+    assert said.status == 2 and "other.csv: its publisher states no licence (1 such file); --yes" in said.err
+    assert said.err.count("\n") == 1 and "missing" not in said.err
     assert "1 file, 0.0 MB, no licence is stated by its publisher (me/logs)" in said.out
-    assert server.asked == [] and files(folder) == []
+    assert said.out.endswith(
+        f"1 file fetched into {folder}, 0 were there\nnot fetched, no licence is stated: dl_jobs/me/other.csv\n"
+    )
+    assert server.asked == ["/me/logs/abc/data/jobs.csv"] and files(folder) == ["dl_jobs/me/jobs.csv"]
     assert command(monkeypatch, folder, known, "philly", "--yes", "--mirror", at(server)).status == 0
     assert len(files(folder)) == 2
 
@@ -303,8 +329,10 @@ def test_a_name_means_one_sources_files_and_a_path_one_file() -> None:
     assert len(nodes) == 2 and set(nodes) < set(both) and len(both) == 16
     assert [each.file for each in entries([philly.file, "philly"])] == [philly.file]
     assert len(entries(["dl_jobs/swf"])) == 2
-    (burstgpt,) = entries(["burstgpt"])
-    assert burstgpt.url().startswith("https://media.githubusercontent.com/media/HPMLL/BurstGPT/")
+    burstgpt, second = entries(["burstgpt"])
+    assert second.file.endswith("BurstGPT_2.csv") and burstgpt.url().startswith(
+        "https://media.githubusercontent.com/media/HPMLL/BurstGPT/"
+    )
 
 
 def test_every_source_can_be_fetched_or_says_why_not() -> None:

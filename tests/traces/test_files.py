@@ -256,8 +256,8 @@ GOOD = '{"timestamp": 0, "input_length": 5, "output_length": 7, "hash_ids": [1]}
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (GOOD + GOOD.replace(": 0", ": 1e22"), "row 2: the line is "),
-        (GOOD + GOOD.replace(": 0", f": {10**22}"), "row 2: the line is "),
+        (GOOD + GOOD.replace(": 0", ": 1e22"), "row 2: timestamp is 1e+22, expected a whole number"),
+        (GOOD + GOOD.replace(": 0", f": {10**22}"), f"row 2: timestamp is {10**22}, expected a whole"),
         (GOOD + GOOD.strip() + GOOD, "row 2: the line is "),  # two on a line
         (GOOD + GOOD.replace(', "out', ',\n"out'), "row 2: the line is "),  # one on two lines
         (GOOD + "\n" + GOOD, "row 2: the line is ''"),

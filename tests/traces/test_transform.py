@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hcsim.traces._checkpoints import daly_s, exact_s, young_s
 from hcsim.traces._transform import Assign, Checkpoint, Load, Merge, Shift, Thin, Window, changed, steps
 from hcsim.traces.listed import Listed
 from hcsim.traces.twin import Twin
-from tests.shell import hcsim
+from tests.shell import hcsim, refused
 
 
 def some(n: int = 200, seed: int = 1) -> Jobs:
@@ -184,6 +185,91 @@ def test_impossible_steps_are_refused(step: Any, said: str) -> None:
     with pytest.raises(InputError) as error:
         step(some(), 0)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("through", "said"),
+    [
+        ([{"shift": {"by_s": 1e12}}] * 3, "trace.steps.shift: job 1: arrival_s is "),
+        ([{"load": {"gpus": 8, "target": 1e-300}}], "trace.steps.load: job "),
+        ([Assign({"checkpoint_bytes": 1e308})], "trace.steps.assign: job "),
+        ([lambda jobs, seed: replace(jobs, duration_s=-jobs.duration_s)], "trace.steps.function: job {first}: dur"),
+        ([lambda jobs, seed: replace(jobs, id=jobs.id * 0)], "expected an id that no other job has"),
+        ([lambda jobs, seed: replace(jobs, tenants=())], "tenant is "),
+        ([lambda jobs, seed: replace(jobs, gpus=jobs.gpus[1:])], "trace.steps.function: column 'gpus' has (199,) rows"),
+    ],
+)
+def test_what_a_step_makes_is_held_against_what_all_jobs_must_be(through: list[Any], said: str) -> None:
+    before = replace(some(), gpus=np.maximum(some().gpus, 8), max_gpus=np.maximum(some().gpus, 8))
+    with pytest.raises(InputError) as error:
+        changed(before, steps(through), 0)
+    assert said.format(first=before.id[0]) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_a_step_makes_is_sorted() -> None:
+    before = some()
+    after = changed(before, [lambda jobs, seed: replace(jobs, arrival_s=jobs.arrival_s[::-1].copy())], 0)
+    assert (np.diff(after.arrival_s) >= 0).all()
+    assert sorted(zip(after.id, after.duration_s, strict=True)) == sorted(
+        zip(before.id, before.duration_s, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"restart_s": -5}, "restart_s is -5, expected a number from 0 to 1e+12"),
+        ({"checkpoint_s": 2e12}, "checkpoint_s is 2"),
+        ({"checkpoint_interval_s": -5}, "checkpoint_interval_s is -5, expected > 0 (inf: never)"),
+        ({"checkpoint_interval_s": 0}, "checkpoint_interval_s is 0, expected > 0"),
+        ({"checkpoint_interval_s": float("nan")}, "checkpoint_interval_s is nan, expected > 0"),
+        ({"dataset_share": 1.0, "dataset_sigma": 1000}, "dataset_sigma is 1000 with dataset_median_bytes 2e+10, expec"),
+        ({"dataset_share": 1.0, "dataset_median_bytes": 1e308}, "with dataset_median_bytes 1e+308, expected sizes"),
+        ({"deadline_share": 1.0, "deadline_slack": (1.0, 1e308)}, "expected deadlines that are finite"),
+    ],
+)
+def test_impossible_attributes_are_refused(attributes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        Assign(attributes)(some(), 0)
+    assert said in str(error.value) and str(error.value).startswith("trace.steps.assign.attributes.")
+    with pytest.raises(InputError) as error:
+        Twin(n=200, attributes=attributes).jobs(1)
+    assert said in str(error.value) and str(error.value).startswith("trace.attributes.")
+
+
+def test_names_that_look_like_numbers_are_names(tmp_path: Path) -> None:
+    log = tmp_path / "more.csv"
+    log.write_text("timestamp,duration,num_gpus,gpu_time,cluster\n2017-10-09 07:01:55,66.0,1,66.0,vc1\n")
+    merge = f"trace.steps=[{{merge:{{trace:philly,parameters:{{path:'{log}'}},prefix:3}}}}]"
+    given_ = ("trace=twin", "trace.n=20", "trace.gpus=8", "strategy=fifo")
+    said = hcsim("run", *given_, merge, f"hydra.run.dir={tmp_path / 'merged'}")
+    assert said.status == 0, said.err
+    assert "3vc1" in set(pd.read_parquet(tmp_path / "merged" / "jobs.parquet")["tenant"])
+    bound = {"residency": 5, "residency_share": 1.0, "dataset_share": 1.0, "dataset_sites": [1, 2], "residency_site": 2}
+    for jobs in (Twin(n=9, attributes=bound).jobs(1), Assign(bound)(Twin(n=9).jobs(1), 1)):
+        assert jobs.residencies == ("5",) and jobs.dataset_sites == ("1", "2") and len(jobs.sha256) == 64
+        assert {jobs.dataset_sites[code] for code in jobs.dataset_site[jobs.residency >= 0]} == {"2"}
+
+
+def test_a_number_too_large_leaves_nothing_behind(tmp_path: Path) -> None:
+    said = refused(tmp_path / "run", "trace=twin", "trace.attributes.dataset_sigma=1000")
+    assert said.startswith("trace.attributes.dataset_sigma is 1000") and not (tmp_path / "run").exists()
+    said = refused(tmp_path / "run", "trace=twin", "trace.attributes.residency=5")
+    assert "may run under 5 alone" in said
+
+
+def test_datasets_of_two_traces_are_not_one() -> None:
+    shares = {"dataset": [0, 0], "dataset_site": [0, 0], "dataset_sites": ("a",)}
+
+    class Other:
+        def jobs(self, seed: int) -> Jobs:
+            return Jobs.build(arrival_s=[0.0, 1.0], duration_s=[1.0, 1.0], dataset_bytes=[7.0, 7.0], **shares)
+
+    before = Jobs.build(arrival_s=[0.0, 1.0], duration_s=[1.0, 1.0], dataset_bytes=[5.0, 5.0], **shares)
+    after = changed(before, [Merge(Other())], 0)
+    assert {(d, size) for d, size in zip(after.dataset, after.dataset_bytes, strict=True)} == {(0, 5.0), (1, 7.0)}
+    drawn = changed(before, [Assign({"dataset_share": 1.0})], 0)  # each a dataset of its own
+    assert drawn.dataset.tolist() == [-1, -1] and len(set(drawn.dataset_bytes.tolist())) == 2
 
 
 def test_a_trace_is_merged_by_its_name(tmp_path: Path) -> None:
