@@ -92,7 +92,7 @@ class Clairvoyant(Strategy):
 
 
 def test_one_that_does_is_found_out() -> None:
-    @settings(max_examples=200, database=None, phases=[Phase.generate])
+    @settings(max_examples=3000, database=None, phases=[Phase.generate])
     @given(worlds(), times, longer)
     def holds(world: World, at: float, longer: int) -> None:
         assert first_change(world, Clairvoyant(), at, longer) is None
