@@ -66,7 +66,7 @@ def _segments(pool: NodePool, start: Floats, until: Floats, t: Floats, usd: Floa
     """Stretches cut where their price changes: of a rented one at the end of the step in which it does."""
     number = np.arange(len(start))
     first = np.searchsorted(t, start, side="right") - 1
-    last = np.searchsorted(t, until, side="left") - 1
+    last = np.maximum(np.searchsorted(t, until, side="left") - 1, first)  # one that ends as it begins has its price
     if not (last > first).any():
         keep = until > start
         return number[keep], start[keep], until[keep], usd[first[keep]]

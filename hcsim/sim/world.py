@@ -365,9 +365,7 @@ class Simulation(LaneEnvironment):
         writing_s = float(self.jobs.checkpoint_s[job])
         if phase == _RUNNING:
             ran_s = self._now - self._began_s[job]
-            if (
-                warned_s and writing_s <= warned_s and writing_s < ran_s
-            ):  # it stopped in time to write all that it had done
+            if warned_s and writing_s <= warned_s and writing_s < ran_s:  # it stopped in time to write all it had done
                 lost_s = writing_s + self._save(job, ran_s - writing_s)
             else:
                 lost_s = self._fall_back(job, ran_s)

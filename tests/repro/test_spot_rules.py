@@ -213,7 +213,7 @@ def test_many_jobs_with_deadlines_on_one_fleet(seed: int) -> None:
     fleet, rented, missed = enterprise(seed), {}, {}
     for strategy in (OnDemandOnly(), GreedySpot(), UniformProgress()):
         rows = play(strategy, fleet, jobs).array()
-        usd = bill(rows, fleet).by_market_usd()
+        usd = bill(rows, fleet).by_market_usd(fleet)
         rented[strategy.name] = usd["on_demand"] + usd["spot"]
         table = job_table(rows, jobs, fleet)
         assert (table["status"] == "finished").all()

@@ -138,7 +138,7 @@ def test_a_table_is_replayed_described_and_merged(tmp_path: Path) -> None:
     assert said.status == 0 and "6 of 6 jobs" in said.out, said.err
     links = tmp_path / "links.csv"
     links.write_text("source,target,bytes_per_s,rtt_s,usd_per_gb\naws:a,aws:b,1e9,,0.02\n")
-    assert "1 rows of links, read as table" in hcsim("traces", "validate", links).out
+    assert "1 row of links, read as table" in hcsim("traces", "validate", links).out
     assert hcsim("traces", "describe", "table", f"path={links}", *plot).status == 0
     for args, problem in (
         (("run", "trace=table", f"trace.path={links}"), "a table of links, expected one of jobs"),

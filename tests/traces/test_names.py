@@ -49,7 +49,7 @@ def test_one_name_for_each_gpu(spelt: str, name: str) -> None:
 
 def test_the_names_that_have_a_speed_are_names() -> None:
     for name in RELATIVE_SPEED:
-        if name != "cpu":
+        if name not in ("cpu", "G2", "G3", "MISC"):  # what Alibaba calls types that it does not tell
             assert canonical(name.lower()) == canonical(f"NVIDIA {name}") == name and is_gpu(name)
     assert not is_gpu("intel") and not is_gpu("") and not is_gpu("c3")
     assert named(pd.Series(["V100M16|V100M32", "T4", ""])).tolist() == ["V100|V100-32GB", "T4", ""]
