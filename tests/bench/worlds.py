@@ -198,7 +198,7 @@ def simulate(fleet: Fleet, jobs: Jobs, until_s: float = inf, world: Simulated | 
     started = (world or Simulated(until_s=until_s)).start(fleet, jobs, Perf(), 0)
     clock = run(started, FirstFit(), State(fleet, jobs), log)
     rows = log.array()
-    return Ran(rows, log.sha256, bill(rows, fleet), clock.decisions)
+    return Ran(rows, log.sha256, bill(rows, fleet, jobs=jobs), clock.decisions)
 
 
 @dataclass(frozen=True)
