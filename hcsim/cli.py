@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import signal
@@ -280,6 +279,7 @@ def task(config: DictConfig) -> None:
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
+    from hcsim.cell import drop_empty, play
     from hcsim.experiment import write_atomically
 
     if current_process().name != "MainProcess":  # an interrupt reaches workers too; who started them ends them
@@ -287,80 +287,20 @@ def task(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     try:
-        _cell(config, folder, dict(hydra_config.runtime.choices), hydra_config.mode == RunMode.MULTIRUN)
+        play(config, folder, dict(hydra_config.runtime.choices), sweep=hydra_config.mode == RunMode.MULTIRUN)
     except (InputError, OSError, OmegaConfBaseException) as error:
         message = plain(error) if isinstance(error, OmegaConfBaseException) else said(error)
         if hydra_config.mode == RunMode.MULTIRUN:
             write_atomically(folder / "error.txt", lambda path: path.write_text(message + "\n"))
             return  # the rest of the sweep goes on
-        _drop_empty(folder)
+        drop_empty(folder)
         _failed.append(message)  # raised, Hydra would print it in its own words first
     except BaseException:
         if hydra_config.mode == RunMode.RUN:
-            _drop_empty(folder)
+            drop_empty(folder)
         raise
 
 
-def _drop_empty(folder: Path) -> None:
-    """Take away a run's folder in which there is nothing."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def _cell(config: DictConfig, folder: Path, chosen: dict[str, str], sweep: bool) -> None:
-    from hcsim.experiment import FILES
-    from hcsim.files import replacing
-    from hcsim.progress import Busy, lost, told
-
-    experiment = build(config, chosen)
-    with Busy("reading the trace"):
-        ready = experiment.prepare()
-    identity = {key: value for key, value in experiment.identity(ready).items() if key != "versions"}
-    given = _portable(OmegaConf.to_container(config, resolve=True))
-    digest = hashlib.sha256((repr(given) + json.dumps(identity, sort_keys=True)).encode()).hexdigest()
-    if _has(folder, digest):
-        (folder / "error.txt").unlink(missing_ok=True)
-        print(f"{folder}: already done")
-        return
-    if sweep and (folder / "summary.json").exists():  # nobody is to compare it with what this sweep makes
-        (folder / "error.txt").write_text("begun anew and not finished; the results here are of an earlier command\n")
-    with replacing(folder, FILES) as new:
-        where = f"{CWD}: {json.dumps(os.getcwd())}\n"  # what relative paths in it start from
-        (new / "config.yaml").write_text(where + OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
-        name = chosen.get("strategy")
-        with Busy(f"{name}: starting") as busy:
-
-            def watch(now_s: float, arrived: int) -> None:
-                busy(f"{name}: day {now_s / 86400:.1f}, {arrived:,} jobs arrived")
-
-            result = experiment.run(watch=watch if busy.shown else None, ready=ready)
-        result.summary["config_sha256"] = digest
-        result.log.write(new / "log.parquet")
-        result.save(new)
-    (folder / "error.txt").unlink(missing_ok=True)
-    for note in (result.summary["trace_left_out"], result.summary["left_out"], lost(result.summary)):
-        if note:
-            print(f"hcsim: note: {note}", file=sys.stderr)
-    print(told(result.summary, folder))
-
-
-def _portable(node: Any) -> Any:
-    """A configuration without where the data lies: what was read there is hashed itself."""
-    if isinstance(node, dict):
-        return {key: _portable(each) for key, each in node.items() if key != "data_dir"}
-    return [_portable(each) for each in node] if isinstance(node, list) else node
-
-
-def _has(folder: Path, digest: str) -> bool:
-    """Whether a folder holds that run, finished."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(summary, dict) and summary.get("config_sha256") == digest
-
-
-#: Part -> what it must have to be one.
 _PARTS = {
     "fleet": "sites",
     "trace": "jobs",

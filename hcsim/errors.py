@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
+from typing import Any
 
 
 class InputError(ValueError):
@@ -50,3 +52,12 @@ def yaml_fault(error: Exception, files: Iterable[Path]) -> str:
         file = name if name.is_file() else next(iter(files), "YAML")
         line, what = mark.line + 1 if mark else 0, getattr(error, "problem", None) or str(error).splitlines()[0]
     return f"{file}: line {line}: {what}" if line else f"{file}: {what}"
+
+
+def in_bounds(where: str, of: Any, **bounds: tuple[float, float]) -> None:
+    """Hold fields of ``of`` to lie within [least, most]; a most of inf means finite."""
+    for name, (least, most) in bounds.items():
+        value = getattr(of, name)
+        ok = isinstance(value, (int, float)) and least <= value <= most and value < inf
+        expected = f"a number from {least:g} to {most:g}" if most < inf else f"a finite number >= {least:g}"
+        require(ok, f"{where}: {name} is {value}, expected {expected}")

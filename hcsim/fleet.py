@@ -11,12 +11,15 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from hcsim.errors import InputError, nearest, require
+from hcsim.errors import InputError, in_bounds, nearest, require
 from hcsim.series import Series
+from hcsim.tariff import BILLING_MONTH_S as BILLING_MONTH_S
+from hcsim.tariff import GB as GB
+from hcsim.tariff import Tariff as Tariff
 
 MarketKind = Literal["owned", "reserved", "on_demand", "spot"]
 SiteKind = Literal["owned", "cloud", "edge"]
@@ -24,18 +27,6 @@ SITES: tuple[SiteKind, ...] = ("owned", "cloud", "edge")
 MARKETS: tuple[MarketKind, ...] = ("owned", "reserved", "on_demand", "spot")
 ScopeKind = Literal["node", "site", "provider", "link"]
 SCOPES: tuple[ScopeKind, ...] = ("node", "site", "provider", "link")
-GB = 1e9
-#: A billing month: the 730 hours that cloud price lists count with.
-BILLING_MONTH_S = 730 * 3600.0
-
-
-def _numbers(where: str, of: Any, **bounds: tuple[float, float]) -> None:
-    """Fields of ``of`` lie within [least, most]; a most of inf means finite."""
-    for name, (least, most) in bounds.items():
-        value = getattr(of, name)
-        ok = isinstance(value, (int, float)) and least <= value <= most and value < inf
-        expected = f"a number from {least:g} to {most:g}" if most < inf else f"a finite number >= {least:g}"
-        require(ok, f"{where}: {name} is {value}, expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class Reclaim:
     def __post_init__(self) -> None:
         require(self.mtbf_s > 0, f"reclaim: mtbf_s is {self.mtbf_s}, expected > 0 (inf: never)")
         require(self.bid_usd_per_gpu_h >= 0, f"reclaim: bid_usd_per_gpu_h is {self.bid_usd_per_gpu_h}, expected >= 0")
-        _numbers("reclaim", self, notice_s=(0.0, inf))
+        in_bounds("reclaim", self, notice_s=(0.0, inf))
 
 
 @dataclass(frozen=True)
@@ -120,8 +111,8 @@ class NodePool:
         )
         amounts = ("usd_per_gpu_h", "boot_s", "boot_cv", "image_s", "image_cv", "min_billing_s", "idle_release_s",
                    "gpu_memory_bytes", "cpus_per_node", "ram_bytes_per_node", "idle_w")  # fmt: skip
-        _numbers(where, self, **dict.fromkeys(amounts, (0.0, inf)))
-        _numbers(where, self, discount_share=(0.0, 1.0), stockout_share=(0.0, 1.0), max_w=(self.idle_w, inf))
+        in_bounds(where, self, **dict.fromkeys(amounts, (0.0, inf)))
+        in_bounds(where, self, discount_share=(0.0, 1.0), stockout_share=(0.0, 1.0), max_w=(self.idle_w, inf))
         for name in ("mtbf_s", "repair_s", "billing_s"):
             require(getattr(self, name) > 0, f"{where}: {name} is {getattr(self, name)}, expected > 0")
         require(self.billing_s < inf, f"{where}: billing_s is inf, expected finite")
@@ -193,52 +184,9 @@ class Site:
         for name in ("egress_bytes_per_s", "ingress_bytes_per_s"):
             require(getattr(self, name) > 0, f"{where}: {name} is {getattr(self, name)}, expected > 0")
         fees = ("storage_usd_per_gb_month", "control_plane_usd_per_h", "usd_per_kwh")
-        _numbers(where, self, pue=(1.0, inf), **dict.fromkeys(fees, (0.0, inf)))
+        in_bounds(where, self, pue=(1.0, inf), **dict.fromkeys(fees, (0.0, inf)))
         low = 0.0 if self.carbon is None else float(self.carbon.values.min())
         require(low >= 0, f"{where}: carbon falls to {low:g}, expected >= 0")
-
-
-@dataclass(frozen=True)
-class Tariff:
-    """Egress prices by volume per billing month: bytes pay the price of the tier that they fall into.
-
-    Args:
-        tiers: (up to how many GB, USD per GB), ascending, the last without a bound (inf).
-        free_gb: the first GB of a month, which count towards the tiers and cost nothing.
-        gb_bytes: bytes of a GB: 1e9, or 2**30 where the provider counts in binary.
-    """
-
-    name: str
-    tiers: tuple[tuple[float, float], ...]
-    free_gb: float = 0.0
-    gb_bytes: float = GB
-
-    def __post_init__(self) -> None:
-        tiers = tuple((float(bound), float(usd)) for bound, usd in self.tiers)
-        object.__setattr__(self, "tiers", tiers)
-        where = f"tariff '{self.name}'"
-        require(bool(tiers) and tiers[-1][0] == inf, f"{where}: the last tier must have no bound (.inf)")
-        bounds = [0.0, *(bound for bound, _ in tiers)]
-        require(bounds == sorted(set(bounds)), f"{where}: bounds are {bounds[1:]}, expected ascending")
-        low = min(usd for _, usd in tiers)
-        require(low >= 0 and max(usd for _, usd in tiers) < inf, f"{where}: price {low:g}, expected finite, >= 0")
-        _numbers(where, self, free_gb=(0.0, inf), gb_bytes=(1.0, inf))
-
-    def usd(self, total_gb: float) -> float:
-        """What that much of one month costs; continuous and rising in the volume."""
-        paid, low = 0.0, self.free_gb
-        for bound, usd in self.tiers:
-            if total_gb <= low:
-                break
-            high = min(bound, total_gb)
-            if high > low:
-                paid += (high - low) * usd
-                low = high
-        return paid
-
-    def charge(self, before_gb: float, gb: float) -> float:
-        """What ``gb`` more cost in a month that has had ``before_gb``."""
-        return self.usd(before_gb + gb) - self.usd(before_gb)
 
 
 @dataclass(frozen=True)
@@ -257,7 +205,7 @@ class Link:
     def __post_init__(self) -> None:
         where = f"link {self.source} -> {self.target}"
         require(0 < self.bytes_per_s < inf, f"{where}: bytes_per_s is {self.bytes_per_s}, expected finite, > 0")
-        _numbers(where, self, latency_s=(0.0, inf), usd_per_gb=(0.0, inf))
+        in_bounds(where, self, latency_s=(0.0, inf), usd_per_gb=(0.0, inf))
         require(not (self.tariff and self.usd_per_gb), f"{where}: both usd_per_gb and tariff are given, expected one")
 
 
@@ -293,7 +241,7 @@ class Budget:
     provider: str = ""
 
     def __post_init__(self) -> None:
-        _numbers("budget", self, usd=(0.0, inf))
+        in_bounds("budget", self, usd=(0.0, inf))
         require(0 < self.period_s < inf, f"budget: period_s is {self.period_s}, expected finite, > 0")
 
 

@@ -14,7 +14,8 @@ from hcsim.progress import Busy
 from hcsim.repro.table import Row
 
 #: Every other module here is a reproduction, with ``about``, ``takes`` and ``rows(say)``.
-NAMES = tuple(sorted({each.name for each in iter_modules(repro.__path__)} - {"commands", "table"}))
+FOUND = {each.name for each in iter_modules(repro.__path__) if not each.name.startswith("_")}
+NAMES = tuple(sorted(FOUND - {"commands", "table"}))
 
 
 def module(name: str) -> ModuleType:
