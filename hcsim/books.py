@@ -110,6 +110,16 @@ class Books:
         self.ends: list[tuple[float, int]] | None = None  # (estimated end, job) of claims, sorted, once asked for
         self.end_of: dict[int, float] = {}
 
+    def here(self, job: int) -> int:
+        """A job that has arrived.
+
+        Raises:
+            InputError: it has not, and nothing is told of it.
+        """
+        if not 0 <= job < self.arrived:
+            raise InputError(f"no job {job}: {self.arrived} have arrived")
+        return job
+
     def note_end(self, job: int) -> None:
         """A job was placed or has started: keep its estimated end in ``ends``."""
         assert self.ends is not None and self.estimate_s is not None

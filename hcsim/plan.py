@@ -86,12 +86,12 @@ class Plan:
         """
         if job == self._job and self._first and pools is None:
             return self._found
-        self._here(job)
+        self._books.here(job)
         return self._search(job, pools, best=False)
 
     def best_fit(self, job: int, pools: Sequence[int] | None = None) -> Allocation | None:
         """Like :meth:`first_fit`, on the node with the fewest claimable GPUs that still fit, pool by pool."""
-        self._here(job)
+        self._books.here(job)
         return self._search(job, pools, best=True)
 
     def _search(self, job: int, pools: Sequence[int] | None, *, best: bool) -> Allocation | None:
@@ -129,7 +129,7 @@ class Plan:
 
     def fits(self, job: int, where: int | Allocation) -> bool:
         """Whether a job could be placed there now, by every hard rule and what the plan has taken so far."""
-        self._here(job)
+        self._books.here(job)
         allocation = self._allocation(job, where)
         books = self._books
         c = books.job_class[job]
@@ -138,7 +138,7 @@ class Plan:
     def on_nodes(self, job: int, nodes: Sequence[int]) -> Allocation:
         """A job's gang on these nodes, filled in their order with each one's lowest claimable GPUs; empty when they
         have too few, or more nodes are given than it needs."""
-        self._here(job)
+        self._books.here(job)
         if len(nodes) == 1:
             return self._allocation(job, nodes[0])
         books, parts, left = self._books, [], self._books.gpus[job]
@@ -311,11 +311,6 @@ class Plan:
                 if verb != _PLACE:
                     books.capacity.take(books.claims[job], c)
         self._actions = []
-
-    def _here(self, job: int) -> None:
-        """Refuse to tell of jobs to come."""
-        if not 0 <= job < self._books.arrived:
-            raise InputError(f"no job {job}: {self._books.arrived} have arrived")
 
     def _stands(self, what: str) -> None:
         """Refuse to act for a plan that is not the last that was made at this decision."""

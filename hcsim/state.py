@@ -15,7 +15,6 @@ from hcsim.plan import Plan
 from hcsim.view import View
 
 _ARRIVED, _STARTED, _FINISHED = int(Kind.ARRIVED), int(Kind.STARTED), int(Kind.FINISHED)
-_PLACED, _REFUSED = int(Kind.PLACED), int(Kind.REFUSED)
 _START = int(Do.START)
 
 

@@ -102,19 +102,9 @@ class View:
         """How long each job takes to resume once all that it needs is there."""
         return self._books.restart_s[: self._books.arrived]
 
-    def _here(self, job: int) -> int:
-        """A job that has arrived.
-
-        Raises:
-            InputError: it has not.
-        """
-        if not 0 <= job < self._books.arrived:
-            raise InputError(f"no job {job}: {self._books.arrived} have arrived")
-        return job
-
     def job_class(self, job: int) -> int:
         """The demand class of a job: jobs of one class ask for the same thing."""
-        self._here(job)
+        self._books.here(job)
         return self._books.job_class[job]
 
     @property
@@ -151,16 +141,16 @@ class View:
 
     def status(self, job: int) -> Status:
         """Where a job is in its life."""
-        return _STATUS[self._books.status[self._here(job)]]
+        return _STATUS[self._books.status[self._books.here(job)]]
 
     def queued_s(self, job: int) -> float:
         """How long a waiting job has been in the queue this time."""
-        return self._books.now - self._books.since_s[self._here(job)]
+        return self._books.now - self._books.since_s[self._books.here(job)]
 
     def attained_gpu_s(self, job: int) -> float:
         """GPU-seconds that a job has had, the current run included."""
         books = self._books
-        attained = books.attained_gpu_s[self._here(job)]
+        attained = books.attained_gpu_s[books.here(job)]
         if books.status[job] == Status.RUNNING:
             attained += (books.now - books.since_s[job]) * books.gpus_held(books.claims[job])
         return attained
@@ -168,7 +158,7 @@ class View:
     def progress_s(self, job: int) -> float:
         """Reference seconds of its work that a job has done, the current run included."""
         books = self._books
-        done = books.progress_s[self._here(job)]
+        done = books.progress_s[self._books.here(job)]
         if books.status[job] == Status.RUNNING:
             done += (books.now - books.since_s[job]) * books.rate(job, books.claims[job])
         return done
@@ -181,7 +171,7 @@ class View:
         """
         if not self._knows_runtime or self._books.estimate_s is None:
             raise InputError("run-time estimates are not known here: declare needs = frozenset({'runtime'})")
-        return self._books.estimate_s[self._here(job)]
+        return self._books.estimate_s[self._books.here(job)]
 
     def remaining_s(self, job: int) -> float:
         """Estimated reference seconds of work left, at least zero. Raises like :meth:`estimate_s`."""
@@ -213,11 +203,11 @@ class View:
 
     def rate(self, job: int, allocation: Allocation) -> float:
         """Reference seconds of work per second that a job would do there."""
-        return self._books.rate(self._here(job), allocation)
+        return self._books.rate(self._books.here(job), allocation)
 
     def allowed_pools(self, job: int) -> tuple[int, ...]:
         """The pools that no hard rule bars a job from, in fleet order."""
-        return self._books.demands.pools[self._books.job_class[self._here(job)]]
+        return self._books.demands.pools[self._books.job_class[self._books.here(job)]]
 
     def price_usd(self, pool: int) -> float:
         """Current price of a GPU-hour in a pool."""
@@ -256,7 +246,7 @@ class View:
         when they are there."""
         books, site = self._books, self.fleet.pool_site[pool]
         usd = 0.0
-        source = books.source(self._here(job), site)
+        source = books.source(self._books.here(job), site)
         if source >= 0:
             usd += books.egress.usd(books.now, source, site, books.dataset_bytes[job])
         saved = books.saved_at.get(job, site)
@@ -268,7 +258,7 @@ class View:
         """Seconds that carrying a job's dataset and checkpoint to a pool's site would take on links of their own."""
         books, site = self._books, self.fleet.pool_site[pool]
         seconds = 0.0
-        saved = books.saved_at.get(self._here(job), site)
+        saved = books.saved_at.get(self._books.here(job), site)
         for source, size_bytes in ((books.source(job, site), books.dataset_bytes), (saved, books.checkpoint_bytes)):
             link = self.fleet.links_by_sites.get((source, site))
             if link is not None and size_bytes[job]:
@@ -277,7 +267,7 @@ class View:
 
     def has_data(self, job: int, site: int) -> bool:
         """Whether a site holds a job's dataset, as a home of it or a copy."""
-        return self._books.source(self._here(job), site) == site
+        return self._books.source(self._books.here(job), site) == site
 
     def stock(self, pool: int) -> float:
         """Nodes of a rented pool that can be had, those that are up included (inf: not limited, or not known)."""

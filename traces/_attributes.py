@@ -84,6 +84,7 @@ class Attributes:
             )
         return self.dataset_sites.index(self.residency_site)
 
+    @np.errstate(over="ignore", invalid="ignore")  # what comes of it is refused, here or with the jobs
     def columns(
         self,
         seed: int,
@@ -103,20 +104,7 @@ class Attributes:
             InputError: ``residency_site`` is none of ``dataset_sites``, and data of bound jobs is to lie there; or a
                 size or deadline that is drawn is not finite.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused, here or with the jobs
-            return self._drawn(
-                seed, jobs, arrival_s, duration_s, gpus, np.zeros(len(jobs), bool) if bound is None else bound
-            )
-
-    def _drawn(
-        self,
-        seed: int,
-        jobs: npt.NDArray[np.int64],
-        arrival_s: Floats,
-        duration_s: Floats,
-        gpus: npt.NDArray[np.int32],
-        bound: npt.NDArray[np.bool_],
-    ) -> dict[str, Any]:
+        bound = np.zeros(len(jobs), bool) if bound is None else bound
         n = len(jobs)
 
         def draw(name: str) -> Floats:

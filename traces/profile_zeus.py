@@ -36,14 +36,7 @@ class ProfileZeus(Source):
         text = ("dataset", "network", "optimizer")
         frame = read_csv(path, dict.fromkeys(text, pa.string()) | dict.fromkeys(number, pa.float64())).to_pandas()
         n = len(frame)
-        setting = (
-            frame["dataset"]
-            + ", batch "
-            + written(frame["batch_size"], "{:g}")
-            + ", "
-            + frame["optimizer"]
-            + written(frame["power_limit"], ", limit {:g} W")
-        )
+        setting = _run(frame) + written(frame["power_limit"], ", limit {:g} W")
         return checked(
             "profiles",
             {
@@ -78,11 +71,7 @@ class ProfileZeusTrain(Source):
         met = frame["target_epoch"].notna().to_numpy()
         frame = frame[met].reset_index(drop=True)
         setting = (
-            frame["dataset"]
-            + ", batch "
-            + written(frame["batch_size"], "{:g}")
-            + ", "
-            + frame["optimizer"]
+            _run(frame)
             + ", learning rate "
             + frame["learning_rate"]
             + written(frame["run"], ", run {:g}")
@@ -103,3 +92,9 @@ class ProfileZeusTrain(Source):
             rows[met],
             left_out(met, rows, "the run never met that target"),
         )
+
+
+def _run(frame: pd.DataFrame) -> pd.Series:
+    """Dataset, batch size and optimiser in words."""
+    run: pd.Series = frame["dataset"] + ", batch " + written(frame["batch_size"], "{:g}") + ", " + frame["optimizer"]
+    return run

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
 
-import numpy as np
-
 from hcsim.audit.base import Breach, Now, described
 from hcsim.events import Row
 from hcsim.fleet import BILLING_MONTH_S, Fleet
@@ -355,8 +353,3 @@ def _late(work: list[tuple[float, float, Transfer]], bytes_per_s: float) -> Iter
         tolerance_s = 1e-6 + 1e-9 * abs(t) + 1e-9 * work[number][2].carried_bytes / bytes_per_s
         if t > due_s + tolerance_s:
             yield t - due_s, work[number][2]
-
-
-def total_bytes(transfers: list[Transfer]) -> float:
-    """What has been carried in all."""
-    return float(np.sum([t.carried_bytes for t in transfers if t.carried_bytes >= 0]))

@@ -205,26 +205,24 @@ class Simulation(LaneEnvironment):
         site = self._site_of[allocation[0][0]]
         self._phase[job] = _FETCHING
         if not self.data.fetch(job, site, self._saved_at.get(job, -1), lambda: self._arrived(job)):
-            self._restart(job)
+            self._arrived(job, at_once=True)
 
-    def _arrived(self, job: int) -> None:
-        """What it waited for has come; losses of this instant come before its start."""
+    def _arrived(self, job: int, *, at_once: bool = False) -> None:
+        """What it needs is there. A start that data brought comes after the losses of its instant."""
         self._last_due_s = self._now
-        self._come_up(job, self._restart_s[job] if job in self._saved_at else 0.0)
-
-    def _restart(self, job: int) -> None:
-        """All that it needs is there; one that has run before takes its time to come up again."""
-        self._last_due_s = self._now
-        restart_s = self._restart_s[job] if job in self._saved_at else 0.0
-        if self._now + restart_s <= self._now:
+        if at_once and self._now + self._restart_of(job) <= self._now:
             self._begin(job)
         else:
-            self._come_up(job, restart_s)
+            self._come_up(job)
 
-    def _come_up(self, job: int, restart_s: float) -> None:
-        """It runs after so long; after no time it does when all that befalls it in this instant has."""
+    def _restart_of(self, job: int) -> float:
+        """Seconds that a job takes to come up: one that has not run before has nothing to restore."""
+        return self._restart_s[job] if job in self._saved_at else 0.0
+
+    def _come_up(self, job: int) -> None:
+        """It runs when it has come up; after no time it does when all that befalls it in this instant has."""
         self._phase[job] = _STARTING
-        self._due_s[job] = due = self._now + restart_s
+        self._due_s[job] = due = self._now + self._restart_of(job)
         heappush(self.due, (due, job))
 
     def _begin(self, job: int) -> None:
@@ -380,7 +378,7 @@ class Simulation(LaneEnvironment):
         self.tell(Kind.SHRUNK, job, node, lost_s)
         if phase != _FETCHING:  # what is on its way to the site goes on
             self._stop(job, leaves=False)
-            self._come_up(job, self._restart_s[job] if job in self._saved_at else 0.0)
+            self._come_up(job)
         self._where[job] = left
         self._node[job] = left[0][0]
         if len(left) > 1:
