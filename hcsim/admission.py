@@ -90,11 +90,12 @@ def _claim(state: State, job: int, allocation: Allocation, rows: list[Row]) -> N
                 _boot(state, node, rows)
             waits[0] += 1
             state._waiters.setdefault(node, []).append((job, waits))
-    for other, used in state._draining.items():
-        # one that moves waits for its own drain, wherever it goes
-        if other == job or any(n == m and a & b for n, a, _ in allocation for m, b, _ in used):
-            waits[0] += 1
-            state._waiters.setdefault(-1 - other, []).append((job, waits))
+    if state._draining:
+        for other, used in state._draining.items():
+            # one that moves waits for its own drain, wherever it goes
+            if other == job or any(n == m and a & b for n, a, _ in allocation for m, b, _ in used):
+                waits[0] += 1
+                state._waiters.setdefault(-1 - other, []).append((job, waits))
     if waits[0]:
         state._waits[job] = waits
     else:

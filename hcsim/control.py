@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from hcsim.admission import admit
 from hcsim.events import Kind
 from hcsim.executor import Executor
 from hcsim.log import CHUNK_ROWS, Log
@@ -64,7 +65,7 @@ def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> 
     view = state.view(strategy.needs)
     decide = _remembering(strategy, view, log) if isinstance(strategy, RememberingStrategy) else strategy.decide
     wake, clock, timer = strategy.wake, Clock(), time.perf_counter
-    any_kind, waiting_only, period_s = wake.kinds is None, wake.waiting_only, wake.period_s
+    any_kind, waiting_only, period_s, news = wake.kinds is None, wake.waiting_only, wake.period_s, wake.news
     tick = 0
     instant, again = -1.0, 0  # how many decisions this instant has seen
     asked: set[float] = set()
@@ -108,18 +109,19 @@ def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> 
         if type(plan) is not Plan or plan is not books.plan:
             raise _fault(strategy, view, plan)
         clock.decide_s += timer() - started
-        if plan:
+        if plan._actions:
             try:
-                outcome = state.admit(plan)
+                outcome = admit(state, plan)
             except Exception as error:
                 raise _fault(strategy, view, error) from error
             add(outcome)
-            anew = not any_kind and wake.anew(outcome)
+            anew = not any_kind and not news.isdisjoint([row[1] for row in outcome])
             while orders:
                 caused = submit(next_order())
                 apply(caused)
                 add(caused)
-                anew = anew or wake.anew(caused)
+                for row in caused:
+                    anew = anew or row[1] in news
             if anew and (counts or not waiting_only):
                 executor.wake_at(now)  # what the plan has brought about is news to it
         books.plan = None

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hcsim.events import KINDS, Kind
+from hcsim.events import Kind
 from hcsim.fleet import Fleet
-from hcsim.spells import Floats, Rows, Spells, by_job, of_kinds, spells, with_shrunk_claims
+from hcsim.spells import Floats, Rows, Spells, joined, of_jobs, of_kinds, spells_of
 
 Ints = npt.NDArray[np.int64]
 _POPCOUNT = np.array([mask.bit_count() for mask in range(1 << 16)], np.int64)
@@ -94,29 +94,25 @@ def stretches(rows: Rows, fleet: Fleet, end_s: float) -> Stretches:
     return Stretches(node[up], time[up], ends[up])
 
 
-#: Kinds that say nothing of what is held, up, paid or stored; the others are few.
-_SILENT = (Kind.ARRIVED, Kind.WAKE, Kind.TIMER, Kind.REFUSED, Kind.REMEMBERED, Kind.IDLE, Kind.TRANSFERRING)
-_TELLS = np.ones(KINDS, bool)
-_TELLS[[int(kind) for kind in _SILENT]] = False
+def as_of(rows: Rows, until_s: float | None) -> tuple[Rows, float]:
+    """The rows up to a time (default: all of them), and that time."""
+    if until_s is None:
+        return rows, float(rows["time_s"][-1]) if len(rows) else 0.0
+    return rows[: np.searchsorted(rows["time_s"], until_s, side="right")], until_s
 
 
-def as_of(rows: Rows, end_s: float) -> Rows:
-    """The rows up to a time that a bill is made of, and one that says nothing at that time, so that what is open there
-    ends there."""
-    kept = np.flatnonzero(_TELLS[rows["kind"]])
-    times = rows["time_s"][kept]
-    out = np.empty((len(kept) if not len(kept) or times[-1] <= end_s else np.searchsorted(times, end_s, "right")) + 1,
-                   rows.dtype)  # fmt: skip
-    out[:-1] = rows[kept[: len(out) - 1]]
-    out[-1] = (end_s, int(Kind.TIMER), 0, -1, 0.0, 0.0)
-    return out
-
-
-def held(rows: Rows, fleet: Fleet, up: Stretches) -> Held:
-    """Who held which GPUs when, up to the last row of :func:`as_of`."""
-    each = spells(rows, fleet)
+def held(rows: Rows, fleet: Fleet, up: Stretches, end_s: float) -> Held:
+    """Who held which GPUs when, in a log that ends at ``end_s``."""
+    ran: list[list[Any]] = []
+    claims: list[list[Any]] = []
+    count = 0
+    for mine, opens in of_jobs(rows):
+        ran.append(spells_of(mine, opens, fleet, end_s))
+        claims.append(_parts(mine, opens, count))
+        count += len(ran[-1][0])
+    each = Spells(*joined(ran))
     started = np.where(np.isnan(each.started_s), np.inf, each.started_s)
-    spell, node, mask, milli = _parts(rows)
+    spell, node, mask, milli = joined(claims)
     stretch = last_before(node, each.released_s[spell], up.node, up.start_s, exact=False)
     came = stretch >= 0
     spell, node, mask, milli, stretch = spell[came], node[came], mask[came], milli[came], stretch[came]
@@ -133,14 +129,12 @@ def held(rows: Rows, fleet: Fleet, up: Stretches) -> Held:
     return Held(spell, each.job[spell], node, gpus, since, until, started[spell], stretch)
 
 
-def _parts(rows: Rows) -> tuple[Ints, Ints, Ints, Floats]:
-    """(spell, node, mask of GPUs, milli-GPU of each) of what each spell claims, one row per node."""
-    kinds = (Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED, Kind.SHRUNK)
-    mine, opens = by_job(of_kinds(with_shrunk_claims(rows), *kinds))  # as spells are numbered
+def _parts(mine: Rows, opens: npt.NDArray[np.bool_], first: int) -> list[Any]:
+    """Spell (numbered from ``first``), node, mask of GPUs and milli-GPU of each claim, one row per node."""
     is_part = mine["kind"] == Kind.PLACED
-    spell = (np.cumsum(opens) - 1)[is_part]
-    part = mine[is_part]
-    return spell, part["node"].astype(np.int64), part["value"].astype(np.int64), part["detail"].astype(np.float64)
+    spell = (np.cumsum(opens) + (first - 1))[is_part]
+    part = np.compress(is_part, mine)
+    return [spell, part["node"].astype(np.int64), part["value"].astype(np.int64), part["detail"].copy()]
 
 
 def _behind_drains(

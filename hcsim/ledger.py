@@ -161,10 +161,9 @@ def bill(rows: Rows, fleet: Fleet, until_s: float | None = None, *, jobs: Jobs |
     Raises:
         InputError: a site charges for storage and ``jobs`` is missing.
     """
-    end_s = float(rows["time_s"][-1]) if until_s is None and len(rows) else float(until_s or 0.0)
-    rows = as_of(rows, end_s)
+    rows, end_s = as_of(rows, until_s)
     up = stretches(rows, fleet, end_s)
-    claims = held(rows, fleet, up)
+    claims = held(rows, fleet, up, end_s)
     items = _Items(fleet)
     items.compute(*paid(rows, fleet, up, claims, end_s))
     _egress(items, rows)
@@ -177,7 +176,7 @@ def bill(rows: Rows, fleet: Fleet, until_s: float | None = None, *, jobs: Jobs |
     items.add("control_plane", sites, np.zeros(len(sites)), end_s, np.full(len(sites), end_s / HOUR_S), fee)
     usd_per_kwh = np.array([0.0 if s.kind == "cloud" else s.usd_per_kwh for s in fleet.sites])
     if usd_per_kwh.any():
-        use = measure(rows, fleet, up, claims)
+        use = measure(rows, fleet, up, claims, end_s)
         site = np.array(fleet.pool_site)[use.pool]
         mine = (use.joules > 0) & (usd_per_kwh[site] > 0)
         items.add(
@@ -268,7 +267,7 @@ def _storage(items: _Items, rows: Rows, jobs: Jobs, end_s: float) -> None:
             since, size_bytes = copies.pop((job, site))
             kept.append((job, site, size_bytes, since, t, 0))
     kept += [(job, site, size, since, end_s, 0) for (job, site), (since, size) in copies.items()]
-    each = spells(rows, fleet)
+    each = spells(rows, fleet, end_s)
     over = of_kinds(rows, Kind.FINISHED, Kind.REJECTED)
     end_of = np.full(len(jobs), end_s)
     end_of[over["subject"]] = over["time_s"]

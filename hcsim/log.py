@@ -38,14 +38,13 @@ class Log:
 
     def __init__(self, path: Path | None = None) -> None:
         self.rows: list[Row] = []
-        self._chunks: list[npt.NDArray[Any]] = []
-        self._packed = 0
+        self._packed = bytearray()  # grows in place, so that the end of a long run does not hold its rows twice
         self._sha = hashlib.sha256()
         self._path = path
         self._writer: Any = None
 
     def __len__(self) -> int:
-        return self._packed + len(self.rows)
+        return len(self._packed) // DTYPE.itemsize + len(self.rows)
 
     def flush(self, *, everything: bool = False) -> None:
         """Pack whole chunks of ``rows``; with ``everything`` the remainder as well."""
@@ -53,12 +52,13 @@ class Log:
         while len(rows) >= CHUNK_ROWS or (everything and rows):
             packed = b"".join([_PACK(*row) for row in rows[:CHUNK_ROWS]])  # the fastest way measured
             del rows[:CHUNK_ROWS]
-            chunk = np.frombuffer(packed, DTYPE)
             self._sha.update(packed)
-            self._packed += len(chunk)
-            self._chunks.append(chunk)
+            try:
+                self._packed += packed
+            except BufferError:  # an array that was handed out stays as it is
+                self._packed = self._packed + packed
             if self._path is not None:
-                self._write(chunk)
+                self._write(np.frombuffer(packed, DTYPE))
 
     def close(self, meta: dict[str, Any] | None = None) -> None:
         """Pack what is left, finish the Parquet file and put it in its place.
@@ -97,11 +97,9 @@ class Log:
         return self._sha.hexdigest()
 
     def array(self) -> npt.NDArray[Any]:
-        """All rows as one structured array of :data:`DTYPE`."""
+        """All rows as one structured array of :data:`DTYPE`; what is logged later is not in it."""
         self.flush(everything=True)
-        if len(self._chunks) != 1:
-            self._chunks = [np.concatenate(self._chunks) if self._chunks else np.empty(0, DTYPE)]
-        return self._chunks[0]
+        return np.frombuffer(self._packed, DTYPE)
 
     def frame(self) -> pd.DataFrame:
         """All rows as a pandas frame, kinds by name."""
@@ -146,9 +144,8 @@ class Log:
         for name in DTYPE.names or ():
             chunk[name] = table.column(name).to_numpy()
         log = Log()
-        log._chunks.append(chunk)
-        log._packed = len(chunk)
-        log._sha.update(chunk.tobytes())
+        log._packed += chunk.tobytes()
+        log._sha.update(log._packed)
         stored = (pq.read_schema(path).metadata or {}).get(b"sha256")
         stored = stored or (pq.ParquetFile(path).metadata.metadata or {}).get(b"sha256")
         if stored is not None and stored.decode() != log.sha256:

@@ -53,13 +53,12 @@ class Energy:
 
 def energy(rows: Rows, fleet: Fleet, until_s: float | None = None) -> Energy:
     """The energy of a log up to a time (default: its last row's)."""
-    end_s = float(rows["time_s"][-1]) if until_s is None and len(rows) else float(until_s or 0.0)
-    rows = as_of(rows, end_s)
+    rows, end_s = as_of(rows, until_s)
     up = stretches(rows, fleet, end_s)
-    return measure(rows, fleet, up, held(rows, fleet, up))
+    return measure(rows, fleet, up, held(rows, fleet, up, end_s), end_s)
 
 
-def measure(rows: Rows, fleet: Fleet, up: Stretches, claims: Held) -> Energy:
+def measure(rows: Rows, fleet: Fleet, up: Stretches, claims: Held, end_s: float) -> Energy:
     """As :func:`energy`, of what has been read from the log already."""
     pools, pool_of = fleet.pools, np.array(fleet.node_pool, np.int64)
     pue = np.array([fleet.sites[s].pue for s in fleet.pool_site])
@@ -84,7 +83,6 @@ def measure(rows: Rows, fleet: Fleet, up: Stretches, claims: Held) -> Energy:
         area = (dose(up.end_s[there]) - dose(up.start_s[there])) * (idle_w * size)[up_pool[there]]
         np.add.at(whole_g, up_pool[there], area)
     n, nobody = len(pools), np.full(len(pools), -1, np.int64)
-    end_s = float(rows["time_s"][-1])
     return Energy(
         np.r_[claims.job, nobody],
         np.r_[claims.spell, nobody],

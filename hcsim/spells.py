@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,16 @@ from hcsim.model import Fleet
 
 Rows = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
-_OF_SPELLS = (Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED)
+_OF_SPELLS = (Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED, Kind.SHRUNK)
+#: So many rows are looked at together, so that what is made of them on the way stays small and near.
+_BLOCK_ROWS = 1 << 16
 _POPCOUNT = np.array([mask.bit_count() for mask in range(1 << 16)], np.int64)
 
 
 def of_kinds(rows: Rows, *kinds: Kind) -> Rows:
     """The rows of some kinds, in log order."""
-    return rows[np.isin(rows["kind"], [int(kind) for kind in kinds])]
+    # take and compress copy a structured row in one piece, fifteen times as fast as rows[...] does
+    return np.compress(np.isin(rows["kind"], [int(kind) for kind in kinds]), rows)
 
 
 @dataclass(frozen=True)
@@ -42,20 +47,51 @@ class Spells:
     how: npt.NDArray[np.int64]
 
 
-def spells(rows: Rows, fleet: Fleet) -> Spells:
-    """The spells of a log. Shape of each column: (number of times a job was given GPUs,)."""
-    end_s = float(rows["time_s"][-1]) if len(rows) else 0.0
-    mine, opens = by_job(of_kinds(with_shrunk_claims(rows), *_OF_SPELLS, Kind.SHRUNK))
-    kind, job, time = mine["kind"].astype(np.int64), mine["subject"].astype(np.int64), mine["time_s"]
+def spells(rows: Rows, fleet: Fleet, end_s: float | None = None) -> Spells:
+    """The spells of a log that ends at ``end_s`` (default: with its last row), each column of as many rows."""
+    if end_s is None:
+        end_s = float(rows["time_s"][-1]) if len(rows) else 0.0
+    return Spells(*joined([spells_of(mine, opens, fleet, end_s) for mine, opens in of_jobs(rows)]))
+
+
+def joined(blocks: list[list[Any]]) -> list[npt.NDArray[Any]]:
+    """Columns of blocks one after the other. A block lets go of each as it is used, so that little is held twice."""
+    out = []
+    for c in range(len(blocks[0])):
+        out.append(np.concatenate([block[c] for block in blocks]))
+        for block in blocks:
+            block[c] = None
+    return out
+
+
+def of_jobs(rows: Rows) -> Iterator[tuple[Rows, npt.NDArray[np.bool_]]]:
+    """The rows of a log that spells are made of, job by job and some jobs at a time, and which of them open one."""
+    rows = with_shrunk_claims(rows)
+    kept = np.flatnonzero(np.isin(rows["kind"], [int(kind) for kind in _OF_SPELLS]))
+    job = rows["subject"].take(kept)
+    order = np.argsort(job, kind="stable")
+    kept, job = kept.take(order), job.take(order)
+    del order
+    cuts = np.unique(np.searchsorted(job, job[_BLOCK_ROWS::_BLOCK_ROWS]))
+    del job
+    for a, b in pairwise([0, *cuts[cuts > 0].tolist(), len(kept)]):
+        mine = rows.take(kept[a:b])
+        yield mine, _opens(mine)
+
+
+def spells_of(mine: Rows, opens: npt.NDArray[np.bool_], fleet: Fleet, end_s: float) -> list[npt.NDArray[Any]]:
+    """Columns of :class:`Spells`, of what :func:`of_jobs` gave of a log that ends at ``end_s``."""
+    kind, job, time = (np.ascontiguousarray(mine[name]) for name in ("kind", "subject", "time_s"))
     is_part = kind == Kind.PLACED
     number = np.cumsum(opens) - 1
     count = int(opens.sum())
     first = np.flatnonzero(opens)
-    part_gpus = _POPCOUNT[np.where(is_part, mine["value"], 0).astype(np.int64)] * mine["detail"] / 1000.0
-    gpus = np.bincount(number[is_part], part_gpus[is_part], minlength=count).astype(np.float64)
+    part = np.compress(is_part, mine)
+    part_gpus = _POPCOUNT[part["value"].astype(np.int64)] * part["detail"] / 1000.0
+    gpus = np.bincount(number[is_part], part_gpus, minlength=count).astype(np.float64)
     nan = np.full(count, np.nan)
     out = Spells(
-        job[first],
+        job[first].astype(np.int64),
         np.array(fleet.node_pool, np.int64)[mine["node"][first]],
         gpus,
         time[first].copy(),
@@ -71,7 +107,7 @@ def spells(rows: Rows, fleet: Fleet) -> Spells:
     drains = kind == Kind.DRAINING
     out.stopped_s[spell_of[drains]] = time[drains]
     for ends in (Kind.PREEMPTED, Kind.SHRUNK, Kind.LOST, Kind.FINISHED):
-        at = kind == ends
+        at = np.flatnonzero(kind == ends)
         where = spell_of[at]
         out.released_s[where] = time[at]
         out.stopped_s[where] = np.where(np.isnan(out.stopped_s[where]), time[at], out.stopped_s[where])
@@ -86,7 +122,7 @@ def spells(rows: Rows, fleet: Fleet) -> Spells:
             out.how[old[open_]] = int(ends)
     for column in (out.stopped_s, out.released_s):
         column[np.isnan(column)] = end_s
-    return out
+    return list(vars(out).values())
 
 
 def with_shrunk_claims(rows: Rows) -> Rows:
@@ -95,7 +131,7 @@ def with_shrunk_claims(rows: Rows) -> Rows:
     if not len(at):
         return rows
     jobs = set(rows["subject"][at].tolist())
-    kinds = [int(kind) for kind in (*_OF_SPELLS, Kind.SHRUNK)]
+    kinds = [int(kind) for kind in _OF_SPELLS]
     held: dict[int, list[Any]] = {}  # job that shrinks -> its claim
     last: dict[int, int] = {}  # job that shrinks -> the kind of its last row
     before: list[int] = []
@@ -116,13 +152,20 @@ def with_shrunk_claims(rows: Rows) -> Rows:
 
 def by_job(mine: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
     """Rows of jobs, job by job, and which of them open a spell: the first of the PLACED rows that stand together."""
-    mine = mine[np.argsort(mine["subject"], kind="stable")]
+    mine = mine.take(np.argsort(mine["subject"], kind="stable"))
+    return mine, _opens(mine)
+
+
+def _opens(mine: Rows) -> npt.NDArray[np.bool_]:
     is_part = mine["kind"] == Kind.PLACED
     job, time = mine["subject"], mine["time_s"]
-    return mine, is_part & ~np.r_[False, is_part[:-1] & (job[1:] == job[:-1]) & (time[1:] == time[:-1])]
+    opens: npt.NDArray[np.bool_] = (
+        is_part & ~np.r_[False, is_part[:-1] & (job[1:] == job[:-1]) & (time[1:] == time[:-1])]
+    )
+    return opens
 
 
-def _ends_a_move(kind: npt.NDArray[np.int64], detail: Floats, job: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _ends_a_move(kind: npt.NDArray[Any], detail: Floats, job: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """1 for the PREEMPTED rows that end the drain of a job that moves, 0 for all others.
 
     Such a job is placed anew while it still drains: its rows are DRAINING (with ``detail`` above 0), PLACED for each

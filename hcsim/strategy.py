@@ -41,11 +41,11 @@ class Wake:
         waiting_only = self.waiting_only and other.waiting_only
         return Wake(kinds, self.period_s or other.period_s, waiting_only)
 
-    def anew(self, caused: Sequence[Row]) -> bool:
-        """Whether to decide once more at an instant, for what the decision has brought about at once: a kind that was
-        named; with any kind, a job that waits again or a node that came or went."""
-        kinds = _NEWS if self.kinds is None else self.kinds
-        return any(row[1] in kinds for row in caused)
+    @property
+    def news(self) -> frozenset[int]:
+        """Kinds for which to decide once more at an instant when the decision has brought one about at once: those that
+        were named; with any kind, a job that waits again or a node that came or went."""
+        return _NEWS if self.kinds is None else self.kinds
 
     def selects(self, events: Sequence[Row]) -> bool:
         """Whether these events are of a kind to decide at; a TIMER that was asked for always is."""
