@@ -50,10 +50,10 @@ def _place(state: State, action: Action, rows: list[Row]) -> int:
         state._leased[job] = lease_s
         state.orders.append((Do.LEASE, job, (), inf))
     books.status[job] = 2  # PLACED
-    books.queue.remove(job)
+    books.queue._remove(job)
     if books.keyed:
         for queue in books.keyed.values():
-            queue.remove(job)
+            queue._remove(job)
     _claim(state, job, allocation, rows)
     return 0
 
@@ -169,7 +169,7 @@ def _set_aside(state: State, action: Action, status: Status, kind: Kind, do: Do,
     books.status[job] = status
     books.since_s[job] = books.now
     for queue in (books.queue, *books.keyed.values()):
-        queue.remove(job)
+        queue._remove(job)
     rows.append((books.now, kind, job, -1, argument, 0.0))
     state.orders.append((do, job, (), argument))
     return 0

@@ -153,7 +153,7 @@ class Failures(Callback):
         new = [path for path, written in _errors(folder).items() if _older.get(path) != written]
         _failed.extend(f"{path.parent}: {path.read_text().strip()}" for path in new)
         done = sum(1 for each in folder.rglob("summary.json") if not each.with_name("error.txt").exists())
-        print(f"{done} finished runs in {folder}; hcsim compare {folder} compares them")
+        print(f"{done} finished runs in {folder}" + f"; hcsim compare {folder} compares them" * (done > 1))
 
 
 def _errors(folder: Path) -> dict[Path, tuple[int, int]]:

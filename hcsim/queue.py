@@ -11,7 +11,10 @@ WAITING = 1  # a job's status while it is in the queue
 
 
 class Queue:
-    """Waiting jobs in arrival order (the order of their numbers). Jobs that leave are dropped lazily."""
+    """Waiting jobs in arrival order (the order of their numbers). Jobs that leave are dropped lazily.
+
+    A strategy reads it; joining and leaving is the state's business.
+    """
 
     _plain = True  # entries are the job numbers themselves
 
@@ -43,7 +46,7 @@ class Queue:
     def _live(self, entry: Any) -> bool:
         return bool(self._status[entry] == WAITING)
 
-    def add(self, job: int) -> None:
+    def _add(self, job: int) -> None:
         """A job starts to wait."""
         c = self._class[job]
         self._last = job
@@ -64,7 +67,7 @@ class Queue:
             self.counts[c] = 1
             self._lists[c] = [entry]
 
-    def remove(self, job: int) -> None:
+    def _remove(self, job: int) -> None:
         """A job has stopped waiting (its status says so already)."""
         c = self._class[job]
         left = self.counts[c] - 1

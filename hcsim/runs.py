@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hcsim.model import InputError, nearest
+from hcsim.variants import named_variants
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ class Runs:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row per run: its summary."""
+        """One row per run: its summary, strategies named as by :func:`hcsim.variants.named_variants`."""
         import pandas as pd
 
         rows = []
@@ -57,7 +58,8 @@ class Runs:
             window, source = _window(folder)
             summary = json.loads((folder / "summary.json").read_text())
             rows.append({"folder": str(folder), "window": window, "trace_source": source} | summary)
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(rows)
+        return frame.assign(strategy=named_variants(frame))
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """``jobs``, ``timeline`` or ``ledger`` of all runs, or some of its columns.

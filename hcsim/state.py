@@ -82,10 +82,10 @@ class State:
                 status[subject] = 1  # WAITING
                 since[subject] = t
                 books.arrived = subject + 1
-                books.queue.add(subject)
+                books.queue._add(subject)
                 if books.keyed:
                     for queue in books.keyed.values():
-                        queue.add(subject)
+                        queue._add(subject)
             elif kind == _STARTED:
                 status[subject] = 3  # RUNNING
                 since[subject] = t
@@ -128,9 +128,9 @@ class State:
         books = self.books
         books.status[job] = Status.WAITING
         books.since_s[job] = t
-        books.queue.add(job)
+        books.queue._add(job)
         for queue in books.keyed.values():
-            queue.add(job)
+            queue._add(job)
 
     def _credit(self, job: int, t: float, lost_s: float) -> None:
         """Account for a run that stopped: what it attained and what of its work is safe."""

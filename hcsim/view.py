@@ -136,7 +136,7 @@ class View:
         if queue is None:
             queue = self._books.keyed[key] = KeyedQueue(self._books.job_class, self._books.status, key)
             for job in self._books.queue:
-                queue.add(job)
+                queue._add(job)
         return queue
 
     def status(self, job: int) -> Status:

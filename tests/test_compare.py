@@ -29,6 +29,7 @@ from hcsim.strategies.fifo import Fifo
 from hcsim.strategies.first_fit import FirstFit
 from hcsim.strategies.sjf import Sjf
 from hcsim.traces.twin import Twin
+from hcsim.variants import named_variants
 from tests.shell import hcsim
 from tests.worlds import jobs, owned
 
@@ -146,6 +147,25 @@ def test_seeds_that_one_lacks_are_left_out_and_said() -> None:
     comparison = compare(runs({"a": {"cost_usd": [1.0, 2.0, 90.0]}, "b": {"cost_usd": [1.5, 2.5]}}))
     assert comparison.seeds == (0, 1) and comparison.notes == ("b lacks seeds [2], which are left out of every pair",)
     assert comparison.cells["a"]["cost_usd"].mean == pytest.approx(1.5 / 1000)
+
+
+def test_variants_of_one_strategy_are_told_apart() -> None:
+    frame = runs({"a": {"cost_usd": [1.0, 2.0]}}).runs
+    frame = pd.concat([frame.assign(strategy_params=[{"patience_s": p, "depth": 4}] * 2) for p in (60, 600)])
+    frame = pd.concat([frame, runs({"b": {"cost_usd": [3.0, 4.0]}}).runs], ignore_index=True)
+    want = ["a (patience_s=60)"] * 2 + ["a (patience_s=600)"] * 2 + ["b"] * 2
+    assert named_variants(frame).tolist() == want
+    made = Runs(())
+    named = frame.assign(strategy=want, strategy_sha256=want)  # the hash is of the parameters as well
+    made.__dict__["runs"] = named
+    assert compare(made).strategies == ("a (patience_s=60)", "a (patience_s=600)", "b")
+    told = [{"type": "oracle"}, {"type": "oracle"}, {"type": "noisy"}, {"type": "noisy"}, None, None]
+    frame = frame.assign(
+        strategy_params=[{}] * 6, estimator=told, knowledge=["exact"] * 2 + ["rough"] * 2 + ["none"] * 2
+    )
+    assert named_variants(frame).tolist() == ["a (exact)"] * 2 + ["a (rough)"] * 2 + ["b"] * 2
+    apart = frame.assign(strategy_params=[{"x": i} for i in range(6)], seed=range(6))
+    assert named_variants(apart).tolist() == frame["strategy"].tolist()  # no pair to compare: a mistake to be told
 
 
 def test_a_figure_that_no_run_has() -> None:
