@@ -102,17 +102,24 @@ def schema(kind: str) -> Any:
     import numpy as np
     from pandera.pandas import Check, Column, DataFrameSchema
 
-    finite = Check(lambda s: np.isfinite(s), error="a finite number")
-    least = Check.ge(0, error="0 or more")
+    # NaN passes each of these; whether it may be there is the column's nullable. pandera's own would first take copies
+    # of a column without it, which costs more than all checks
+    def at_least(lowest: float, error: str) -> Check:
+        return Check(lambda s: ~(s < lowest), error=error, ignore_na=False)
+
+    def at_most(highest: float, error: str) -> Check:
+        return Check(lambda s: ~(s > highest), error=error, ignore_na=False)
+
+    finite = Check(lambda s: ~np.isinf(s), error="a finite number", ignore_na=False)
+    least = at_least(0, "0 or more")
 
     def number(*checks: Check, nullable: bool = False, required: bool = True) -> Column:
-        # NaN passes a nullable column's checks, infinity none
         return Column("float64", [finite, *checks], nullable=nullable, required=required)
 
     def whole(lowest: int = 0, highest: int | None = None, required: bool = True) -> Column:
-        checks = [Check.ge(lowest, error=f"at least {lowest}")]
+        checks = [at_least(lowest, f"at least {lowest}")]
         if highest is not None:
-            checks.append(Check.le(highest, error=f"at most {highest}"))
+            checks.append(at_most(highest, f"at most {highest}"))
         return Column("int64", checks, required=required)
 
     def text(required: bool = True, among: tuple[str, ...] = ()) -> Column:
@@ -128,19 +135,19 @@ def schema(kind: str) -> Any:
         lowest, most = JOB_LIMITS[name]
         if JOB_COLUMNS[name][0] is not np.float64:
             return whole(int(lowest), int(most), required)
-        above = Check.le(most, error=f"at most {most:g}" if most < sys.float_info.max else "a finite number")
-        checks = [Check.ge(lowest, error=f"{lowest:g} or more"), above]
+        above = at_most(most, f"at most {most:g}" if most < sys.float_info.max else "a finite number")
+        checks = [at_least(lowest, f"{lowest:g} or more"), above]
         return Column("float64", checks, required=required, nullable=nullable)
 
     def whole_gangs(frame: Any) -> Any:
         return (frame["gpus"] <= 1) | (frame["gpu_milli"] >= 1000) if "gpu_milli" in frame else frame["gpus"].notna()
 
     # said of the column that it begins with
-    wide = {"jobs": Check(whole_gangs, error="gpu_milli: 1000 for a gang of several GPUs")}
+    wide = {"jobs": Check(whole_gangs, error="gpu_milli: 1000 for a gang of several GPUs", ignore_na=False)}
     seconds = number(least)
     columns: dict[str, dict[str, Column]] = {
         "jobs": {
-            "id": Column("int64", Check(_once, error="an id of its own")),
+            "id": Column("int64", Check(_once, error="an id of its own", ignore_na=False)),
             **{name: of_job(name, required=True) for name in ("arrival_s", "duration_s", "gpus")},
             **{name: of_job(name) for name in ("gpu_milli", "cpus", "ram_bytes", "gpu_memory_bytes")},
             "gpu_type": text(required=False),
@@ -197,8 +204,8 @@ def schema(kind: str) -> Any:
         "advice": {
             "place": text(),
             "instance": text(),
-            "saving_share": number(Check.le(1, error="at most 1")),  # below 0 where spot is dearer
-            "interruption_share": number(least, Check.le(1, error="at most 1")),
+            "saving_share": number(at_most(1, "at most 1")),  # below 0 where spot is dearer
+            "interruption_share": number(least, at_most(1, "at most 1")),
             "gpu": text(required=False),
             "gpus": option(number(least)),
             "cpus": option(number(least)),
@@ -218,8 +225,8 @@ def schema(kind: str) -> Any:
             "time_s": number(),
             "g_per_kwh": number(least, nullable=True),
             "estimated": Column("bool", required=False),
-            "pue": number(Check.ge(1, error="at least 1"), nullable=True, required=False),
-            "carbon_free_share": number(least, Check.le(1, error="at most 1"), nullable=True, required=False),
+            "pue": number(at_least(1, "at least 1"), nullable=True, required=False),
+            "carbon_free_share": number(least, at_most(1, "at most 1"), nullable=True, required=False),
         },
         "failures": {
             "entity": text(),
@@ -227,7 +234,7 @@ def schema(kind: str) -> Any:
             "end_s": number(nullable=True),
             "event": text(),
             "place": text(required=False),
-            "severity": number(least, Check.le(1, error="at most 1"), required=False),
+            "severity": number(least, at_most(1, "at most 1"), required=False),
         },
         "lifetimes": {
             "entity": text(),

@@ -324,7 +324,9 @@ def test_a_name_means_one_sources_files_and_a_path_one_file() -> None:
     (philly,) = entries(["philly"])
     assert philly.file == "dl_jobs/philly_pollux/philly.csv.gz" and philly.licence.startswith("Apache-2.0")
     assert philly.url().startswith("https://raw.githubusercontent.com/petuum/adaptdl/")
-    assert {each.file.rsplit("/", 2)[0] for each in entries(["sia"])} == {"dl_jobs/sia_workloads"}
+    assert {each.file.rsplit("/", 2)[0] for each in entries(["sia:Sia"])} == {"dl_jobs/sia_workloads"}
+    needed = {"/".join(each.file.split("/")[:2]) for each in entries(["sia"])}  # run times come from the profiles
+    assert needed == {"dl_jobs/sia_workloads", "gpu_profiles/sia"}
     nodes, both = entries(["openb:OpenbNodes"]), entries(["openb"])
     assert len(nodes) == 2 and set(nodes) < set(both) and len(both) == 16
     assert [each.file for each in entries([philly.file, "philly"])] == [philly.file]
