@@ -301,6 +301,14 @@ def test_a_residency_that_no_site_satisfies(tmp_path: Path) -> None:
     assert "may run under ch alone, and no site of fleet 'mine' does (eu, us)" in line
 
 
+def test_data_of_bound_jobs_that_lie_where_they_may_not_be(tmp_path: Path) -> None:
+    """Every job is bound to the EU, and every dataset lies at a site in the US."""
+    text = "{_target_: hcsim.traces._attributes.Attributes, dataset_share: 1, residency_share: 1, residency: eu, "
+    args = world(tmp_path, text + "residency_site: a, dataset_sites: [a]}")
+    line = refused(tmp_path / "run", *args)
+    assert "job 0: its dataset lies at site 'a' in us, expected a home in eu, which binds it" in line
+
+
 @pytest.mark.parametrize(
     ("link", "said"),
     [

@@ -45,9 +45,14 @@ def homes(world: World, job: int) -> list[int]:
 
 
 def misplaced(rows: Rows, world: World) -> list[str]:
-    """Whatever is, or goes, outside its residency: jobs, datasets, checkpoints."""
+    """Whatever is, or goes, outside its residency: jobs, datasets and their homes, checkpoints."""
     jobs, fleet = world.jobs, world.fleet
     out = []
+    for job in range(len(jobs)):
+        code = jobs.residency[job]
+        for home in homes(world, job) if code >= 0 and jobs.dataset_site[job] >= 0 else ():
+            if fleet.sites[home].jurisdiction not in jobs.residencies[code].split("|"):
+                out.append(f"home of the dataset of job {job} at site {home}")
     for time_s, kind, job, node, _, detail in rows.tolist():
         if kind in (Kind.PLACED, Kind.STARTED):
             site = fleet.pool_site[fleet.node_pool[node]]
