@@ -35,7 +35,8 @@ class Reclaim:
 
     Args:
         mtbf_s: mean time to the random reclaim of one node (exponential; inf: never).
-        bid_usd_per_gpu_h: nodes are reclaimed while the price is above it (inf: never).
+        bid_usd_per_gpu_h: while the price is above it nodes are reclaimed and none can be had (inf: never).
+        beyond: nodes that are up beyond it are reclaimed: the pool's ``stock``, a series of its own, or nothing (None).
         notice_s: how long before it goes a node is warned (NOTICE); 0: not at all. A job that can write a checkpoint in
             that time does.
     """
@@ -43,8 +44,11 @@ class Reclaim:
     mtbf_s: float = inf
     bid_usd_per_gpu_h: float = inf
     notice_s: float = 120.0
+    beyond: Series | Literal["stock"] | None = "stock"
 
     def __post_init__(self) -> None:
+        known = self.beyond is None or isinstance(self.beyond, Series) or self.beyond == "stock"
+        require(known, f"reclaim: beyond is {self.beyond!r}, expected stock, a series or null")
         require(self.mtbf_s > 0, f"reclaim: mtbf_s is {self.mtbf_s}, expected > 0 (inf: never)")
         require(self.bid_usd_per_gpu_h >= 0, f"reclaim: bid_usd_per_gpu_h is {self.bid_usd_per_gpu_h}, expected >= 0")
         in_bounds("reclaim", self, notice_s=(0.0, inf))
@@ -67,7 +71,8 @@ class NodePool:
             and time).
         image_s, image_cv: the same of pulling the image, which follows the boot.
         stock: how many nodes of a rented pool can be had, over time. It is seen as it changes; of a spot pool, nodes
-            that are up beyond it are reclaimed.
+            that are up beyond it are reclaimed (``reclaim.beyond``).
+        committed: whether a reserved pool is paid for when it is not used; if not, only what jobs hold of it is.
         stockout_share: chance that in a ten-minute slot only some nodes can be had (as many as a uniform draw says);
             it is seen when a request fails.
         mtbf_s, repair_s: mean times between failures of one node and to its repair (exponential).
@@ -99,6 +104,7 @@ class NodePool:
     reclaim: Reclaim = field(default_factory=Reclaim)
     idle_w: float = 0.0
     max_w: float = 0.0
+    committed: bool = True
 
     def __post_init__(self) -> None:
         where = f"pool '{self.name}'"
@@ -125,8 +131,15 @@ class NodePool:
             require(low >= 0, f"{where}: stock falls to {low:g}, expected >= 0 ({self.stock.source})")
         rented_only = (self.stock is not None, self.stockout_share > 0)
         require(self.elastic or not any(rented_only), f"{where}: a {self.market} pool is there, expected no stock")
+        require(self.committed or self.market == "reserved", f"{where}: committed is of reserved pools")
         never = (self.reclaim.mtbf_s, self.reclaim.bid_usd_per_gpu_h) == (inf, inf)
         require(self.market == "spot" or never, f"{where}: reclaim is of spot pools, the market is {self.market}")
+
+    @property
+    def reclaimed_beyond(self) -> Series | None:
+        """The series beyond which nodes are reclaimed (None: none are)."""
+        beyond = self.stock if self.reclaim.beyond == "stock" else self.reclaim.beyond
+        return beyond if self.market == "spot" else None
 
     @property
     def elastic(self) -> bool:

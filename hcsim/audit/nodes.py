@@ -127,6 +127,9 @@ class Nodes:
             for c, level in enumerate(self._level[p]):
                 if level:
                     total[c] += level * dt
+            if not self.pools[p].committed:  # what jobs have of it is paid for
+                used = sum(self._level[p]) - self._level[p][_IDLE] - self._level[p][_OFF]
+                self._paid[p] += used / 1000.0 * dt * self.price[p][-1][1] / HOUR_S
 
     def gpu_seconds(self) -> list[dict[str, float]]:
         """Of each pool the GPU-seconds by class, until now."""
@@ -219,6 +222,7 @@ class Nodes:
         if not 0 <= usd < inf:
             self.now.fail(f"price of pool '{self.pools[p].name}'", usd, "finite, >= 0")
         self._meter()
+        self._accrue(p)
         self.price[p].append((self.now.time_s, usd))
 
     def _meter(self) -> None:
@@ -263,11 +267,13 @@ class Nodes:
 
     def usd(self) -> float:
         """What nodes have cost until now; what is up owes its minimum from the first moment."""
+        for p in range(len(self.pools)):
+            self._accrue(p)
         total = sum(self._paid)
         for node, start_s in self._since_up.items():
             total += self._stretch(self.pool_of[node], start_s)
         for p, pool in enumerate(self.pools):
-            if not pool.elastic:
+            if pool.committed and not pool.elastic:
                 edges = [*(t for t, _ in self.price[p]), self.now.time_s]
                 usd_s = sum((b - a) * usd for a, b, (_, usd) in zip(edges, edges[1:], self.price[p], strict=False))
                 total += usd_s / HOUR_S * pool.gpus_per_node * pool.nodes
