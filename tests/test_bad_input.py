@@ -265,15 +265,25 @@ def test_price_records_that_can(tmp_path: Path) -> None:
     assert summary(tmp_path / "run")["cost_usd"] == pytest.approx(8 * (30 * 2 + 33 * 4) / 3600)
 
 
-def test_a_quota_of_zero_leaves_nothing_to_run_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("quota", "said"),
+    [
+        ("gpus: 0", "quota of everything rented: gpus is 0, expected at least 1"),
+        ("gpus: -1", "gpus is -1, expected at least 1"),
+        ("gpus: 8, site: heer", "quota heer: no site 'heer'; did you mean 'here'?"),
+        ("gpus: 8, account: c", "quotas.0: no parameter 'account'; known: gpu, gpus, provider, region, site"),
+    ],
+    ids=["zero", "negative", "site", "key"],
+)
+def test_a_quota_that_cannot_be(tmp_path: Path, quota: str, said: str) -> None:
     args = rented(tmp_path, "usd_per_gpu_h: 1")
-    assert "pool (p: quota)" in refused(
-        tmp_path / "run", *args, "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 0}]"
-    )
-    line = refused(tmp_path / "run", *args, "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: -1}]")
-    assert "quota: gpus is -1, expected >= 0" in line
-    line = refused(tmp_path / "run", *args, "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 8, site: heer}]")
-    assert "quota heer: no site 'heer'; did you mean 'here'?" in line
+    given = f"+fleet.quotas=[{{_target_: hcsim.fleet.Quota, {quota}}}]"
+    assert said in refused(tmp_path / "run", *args, given)
+
+
+def test_a_quota_below_a_node_leaves_nothing_to_run_on(tmp_path: Path) -> None:
+    quota = "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 1}]"
+    assert "pool (p: quota)" in refused(tmp_path / "run", *rented(tmp_path, "usd_per_gpu_h: 1"), quota)
 
 
 def world(tmp_path: Path, jobs: str, links: str = "[]") -> list[str]:

@@ -44,11 +44,11 @@ class Nodes:
         for node, p in enumerate(self.pool_of):
             self._level[p][_OFF if self.state[node] == OFF else _IDLE] += 1000 * self.size[p]
         # what may be rented
-        self._limits = [(q.name, q.gpus, self._matching(q.provider, q.site, q.gpu)) for q in fleet.limits]
+        self._limits = [(q.name, q.gpus, self._matching(q.provider, q.site, q.gpu, q.region)) for q in fleet.limits]
         self._on = [0] * len(fleet.pools)  # nodes of rented pools that are not off
         self._up = [0] * len(fleet.pools)
         self._stock = [inf] * len(fleet.pools)
-        self._budgets = [(b, self._matching(b.provider, "", "")) for b in fleet.budgets]
+        self._budgets = [(b, self._matching(b.provider)) for b in fleet.budgets]
         self._spent = [0.0] * len(fleet.budgets)
         self._spent_until_s = 0.0
         # what it costs
@@ -56,12 +56,13 @@ class Nodes:
         self._paid = [0.0] * len(fleet.pools)
         self._since_up: dict[int, float] = {}  # rented node -> when it came up
 
-    def _matching(self, provider: str, site: str, gpu: str) -> list[int]:
-        """Rented pools of a provider, site and GPU type (empty: any)."""
+    def _matching(self, provider: str, site: str = "", gpu: str = "", region: str = "") -> list[int]:
+        """Rented pools of a provider, site, GPU type (or one of several) and region (empty: any)."""
         found = []
         for p, s in enumerate(self.fleet.pool_site):
-            own = (self.fleet.sites[s].provider, self.fleet.sites[s].name, self.pools[p].gpu)
-            if self.pools[p].elastic and all(a in ("", b) for a, b in zip((provider, site, gpu), own, strict=True)):
+            here, pool = self.fleet.sites[s], self.pools[p]
+            place = provider in ("", here.provider) and site in ("", here.name) and region in ("", here.region)
+            if pool.elastic and place and (not gpu or pool.gpu in gpu.split("|")):
                 found.append(p)
         return found
 

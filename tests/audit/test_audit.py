@@ -191,7 +191,7 @@ def test_more_than_the_quota() -> None:
     assert found.row in asked and found.what == "quota c"
     assert (found.value, found.limit) == ("12 GPUs rented", "at most 8")
     sites = world.fleet.sites
-    bound = (*sites[:1], dataclasses.replace(sites[1], quota_gpus=0), sites[2])
+    bound = (*sites[:1], dataclasses.replace(sites[1], quota_gpus=3), sites[2])
     found = breach(rows, world.replace(fleet=fleet(sites=bound)))
     assert found.row == nth(rows, Kind.PROVISIONING, 0, lambda row: 2 <= row["subject"] < 6)
     assert found.what == "quota near"

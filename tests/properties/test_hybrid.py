@@ -90,7 +90,8 @@ def test_quotas_and_stock_are_never_exceeded(world: World, strategy: Adversary) 
                 for n in on:
                     pool, site = fleet.pools[fleet.node_pool[n]], fleet.sites[fleet.pool_site[fleet.node_pool[n]]]
                     mine = quota.provider in ("", site.provider) and quota.site in ("", site.name)
-                    used += pool.gpus_per_node if mine and quota.gpu in ("", pool.gpu) else 0
+                    mine = mine and quota.region in ("", site.region)
+                    used += pool.gpus_per_node if mine and (not quota.gpu or pool.gpu in quota.gpu.split("|")) else 0
                 assert used <= quota.gpus
         elif kind == Kind.NODE_OFF:
             on.discard(node)
