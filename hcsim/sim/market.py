@@ -179,8 +179,7 @@ def _strike(world: Simulation, outage: Outage, cause: str) -> None:
         if world.fleet.pools[p].elastic:
             world.nodes.limit(p, cause, 0.0)
     for node in nodes:
-        world.nodes.cancel(node)
-        world.fail(node, cause)
+        world.nodes.strike(node, cause)
     for link in links:
         world.cut(link, cause)
 
@@ -191,6 +190,6 @@ def _mend(world: Simulation, outage: Outage, cause: str) -> None:
         if world.fleet.pools[p].elastic:
             world.nodes.limit(p, cause, inf)
     for node in nodes:
-        world.repair(node, cause)
+        world.nodes.mend(node, cause)
     for link in links:
         world.join(link, cause)
