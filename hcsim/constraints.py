@@ -62,8 +62,9 @@ def demands(jobs: Jobs, fleet: Fleet) -> Demands:
     """Group jobs into demand classes and evaluate the static rules on every pool.
 
     Raises:
-        InputError: a dataset site that the fleet does not have.
+        InputError: a dataset site that the fleet does not have, or one where the data of a bound job may not be.
     """
+    _check_homes(jobs, fleet)
     code = np.zeros(len(jobs), np.int64)
     for name in (*_CLASS_COLUMNS, "dataset_site"):
         column = getattr(jobs, name)
@@ -128,6 +129,25 @@ def _abroad(jobs: Jobs, fleet: Fleet) -> npt.NDArray[np.uint8]:
     allowed = [set(names.split("|")) for names in jobs.residencies]
     outside = [[site.jurisdiction not in names for site in fleet.sites] for names in allowed]
     return np.array([*outside, [False] * len(fleet.sites)], np.uint8)
+
+
+def _check_homes(jobs: Jobs, fleet: Fleet) -> None:
+    """The data of a bound job lie where they may be from the beginning.
+
+    Raises:
+        InputError: they do not.
+    """
+    both = (jobs.residency >= 0) & (jobs.dataset_site >= 0)
+    for home, bound in np.unique(np.c_[jobs.dataset_site, jobs.residency][both], axis=0).tolist():
+        legal = jobs.residencies[bound].split("|")
+        for site in (fleet.sites[s] for s in dataset_homes(jobs.dataset_sites[home], fleet)):
+            if site.jurisdiction not in legal:
+                row = int(np.argmax(both & (jobs.dataset_site == home) & (jobs.residency == bound)))
+                number = int(jobs.dataset[row])
+                raise InputError(
+                    f"{jobs.source}: job {jobs.id[row]}: its dataset{f' {number}' if number >= 0 else ''} lies at site"
+                    f" '{site.name}' in {site.jurisdiction}, expected a home in {' or '.join(legal)}, which binds it"
+                )
 
 
 def dataset_homes(names: str, fleet: Fleet) -> tuple[int, ...]:

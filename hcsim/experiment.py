@@ -130,9 +130,9 @@ class Experiment:
         Raises:
             InputError: a residency that no site of the fleet satisfies.
         """
-        wanted = demands(jobs, fleet)
         for code in np.unique(jobs.residency[jobs.residency >= 0]).tolist():
             _some_site(jobs, fleet, code)
+        wanted = demands(jobs, fleet)
         hopeless = [c for c, pools in enumerate(wanted.pools) if not pools]
         if not hopeless:
             return jobs, None, ""

@@ -6,7 +6,6 @@ is frozen data; what becomes of it in a run is the world's and the state's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,9 @@ from typing import Literal
 import numpy as np
 
 from hcsim.errors import InputError, in_bounds, nearest, require
+from hcsim.limits import Budget as Budget
+from hcsim.limits import Outage as Outage
+from hcsim.limits import Quota as Quota
 from hcsim.series import Series
 from hcsim.tariff import BILLING_MONTH_S as BILLING_MONTH_S
 from hcsim.tariff import GB as GB
@@ -25,8 +27,6 @@ MarketKind = Literal["owned", "reserved", "on_demand", "spot"]
 SiteKind = Literal["owned", "cloud", "edge"]
 SITES: tuple[SiteKind, ...] = ("owned", "cloud", "edge")
 MARKETS: tuple[MarketKind, ...] = ("owned", "reserved", "on_demand", "spot")
-ScopeKind = Literal["node", "site", "provider", "link"]
-SCOPES: tuple[ScopeKind, ...] = ("node", "site", "provider", "link")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Reclaim:
 
     Args:
         mtbf_s: mean time to the random reclaim of one node (exponential; inf: never).
-        bid_usd_per_gpu_h: nodes are reclaimed while the price is above it (inf: never).
+        bid_usd_per_gpu_h: while the price is above it nodes are reclaimed and none can be had (inf: never).
+        beyond: nodes that are up beyond it are reclaimed: the pool's ``stock``, a series of its own, or nothing (None).
         notice_s: how long before it goes a node is warned (NOTICE); 0: not at all. A job that can write a checkpoint in
             that time does.
     """
@@ -43,8 +44,11 @@ class Reclaim:
     mtbf_s: float = inf
     bid_usd_per_gpu_h: float = inf
     notice_s: float = 120.0
+    beyond: Series | Literal["stock"] | None = "stock"
 
     def __post_init__(self) -> None:
+        known = self.beyond is None or isinstance(self.beyond, Series) or self.beyond == "stock"
+        require(known, f"reclaim: beyond is {self.beyond!r}, expected stock, a series or null")
         require(self.mtbf_s > 0, f"reclaim: mtbf_s is {self.mtbf_s}, expected > 0 (inf: never)")
         require(self.bid_usd_per_gpu_h >= 0, f"reclaim: bid_usd_per_gpu_h is {self.bid_usd_per_gpu_h}, expected >= 0")
         in_bounds("reclaim", self, notice_s=(0.0, inf))
@@ -67,7 +71,8 @@ class NodePool:
             and time).
         image_s, image_cv: the same of pulling the image, which follows the boot.
         stock: how many nodes of a rented pool can be had, over time. It is seen as it changes; of a spot pool, nodes
-            that are up beyond it are reclaimed.
+            that are up beyond it are reclaimed (``reclaim.beyond``).
+        committed: whether a reserved pool is paid for when it is not used; if not, only what jobs hold of it is.
         stockout_share: chance that in a ten-minute slot only some nodes can be had (as many as a uniform draw says);
             it is seen when a request fails.
         mtbf_s, repair_s: mean times between failures of one node and to its repair (exponential).
@@ -99,6 +104,7 @@ class NodePool:
     reclaim: Reclaim = field(default_factory=Reclaim)
     idle_w: float = 0.0
     max_w: float = 0.0
+    committed: bool = True
 
     def __post_init__(self) -> None:
         where = f"pool '{self.name}'"
@@ -125,8 +131,15 @@ class NodePool:
             require(low >= 0, f"{where}: stock falls to {low:g}, expected >= 0 ({self.stock.source})")
         rented_only = (self.stock is not None, self.stockout_share > 0)
         require(self.elastic or not any(rented_only), f"{where}: a {self.market} pool is there, expected no stock")
+        require(self.committed or self.market == "reserved", f"{where}: committed is of reserved pools")
         never = (self.reclaim.mtbf_s, self.reclaim.bid_usd_per_gpu_h) == (inf, inf)
         require(self.market == "spot" or never, f"{where}: reclaim is of spot pools, the market is {self.market}")
+
+    @property
+    def reclaimed_beyond(self) -> Series | None:
+        """The series beyond which nodes are reclaimed (None: none are)."""
+        beyond = self.stock if self.reclaim.beyond == "stock" else self.reclaim.beyond
+        return beyond if self.market == "spot" else None
 
     @property
     def elastic(self) -> bool:
@@ -179,7 +192,7 @@ class Site:
         object.__setattr__(self, "pools", tuple(self.pools))  # configuration files give lists
         where, quota = f"site '{self.name}'", self.quota_gpus
         require(self.kind in SITES, f"{where}: kind '{self.kind}' unknown; {nearest(self.kind, SITES)}")
-        require(quota is None or quota >= 0, f"{where}: quota_gpus is {quota}, expected >= 0")
+        require(quota is None or quota >= 1, f"{where}: quota_gpus is {quota}, expected at least 1 (null: no limit)")
         require(self.cache_bytes >= 0, f"{where}: cache_bytes is {self.cache_bytes}, expected >= 0")
         for name in ("egress_bytes_per_s", "ingress_bytes_per_s"):
             require(getattr(self, name) > 0, f"{where}: {name} is {getattr(self, name)}, expected > 0")
@@ -207,69 +220,6 @@ class Link:
         require(0 < self.bytes_per_s < inf, f"{where}: bytes_per_s is {self.bytes_per_s}, expected finite, > 0")
         in_bounds(where, self, latency_s=(0.0, inf), usd_per_gb=(0.0, inf))
         require(not (self.tariff and self.usd_per_gb), f"{where}: both usd_per_gb and tariff are given, expected one")
-
-
-@dataclass(frozen=True)
-class Quota:
-    """Most GPUs rented at one time, of all pools that match: of a provider, a site, a GPU type (empty: any)."""
-
-    gpus: int
-    provider: str = ""
-    site: str = ""
-    gpu: str = ""
-
-    def __post_init__(self) -> None:
-        require(self.gpus >= 0, f"quota: gpus is {self.gpus}, expected >= 0")
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return "/".join(filter(None, (self.provider, self.site, self.gpu))) or "everything rented"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Once rented nodes have cost ``usd`` in a period, no more are rented until the next one begins.
-
-    Args:
-        period_s: its length; periods begin at multiples of it.
-        provider: whose nodes count and are refused (empty: all).
-    """
-
-    usd: float
-    period_s: float = 86400.0
-    provider: str = ""
-
-    def __post_init__(self) -> None:
-        in_bounds("budget", self, usd=(0.0, inf))
-        require(0 < self.period_s < inf, f"budget: period_s is {self.period_s}, expected finite, > 0")
-
-
-@dataclass(frozen=True)
-class Outage:
-    """A node (``pool/number``), a site, all of a provider, or a link (``source -> target``) is down: in given windows,
-    or at random.
-
-    Args:
-        windows: (from, to) in seconds, ascending.
-        mtbf_s, repair_s: mean times from repair to failure and back (exponential; inf: only the windows).
-    """
-
-    scope: ScopeKind
-    name: str
-    windows: tuple[tuple[float, float], ...] = ()
-    mtbf_s: float = inf
-    repair_s: float = 3600.0
-
-    def __post_init__(self) -> None:
-        windows = tuple((float(a), float(b)) for a, b in self.windows)
-        object.__setattr__(self, "windows", windows)
-        where = f"outage of {self.scope} '{self.name}'"
-        require(self.scope in SCOPES, f"{where}: scope '{self.scope}' unknown; {nearest(self.scope, SCOPES)}")
-        flat = [t for window in windows for t in window]
-        ok = all(math.isfinite(t) and t >= 0 for t in flat) and flat == sorted(set(flat))
-        require(ok, f"{where}: windows are {windows}, expected (from, to) pairs that ascend")
-        require(self.mtbf_s > 0 and self.repair_s > 0, f"{where}: mtbf_s and repair_s, expected > 0")
 
 
 @dataclass(frozen=True)
@@ -307,8 +257,12 @@ class Fleet:
         providers = [s.provider for s in self.sites]
         for quota in self.quotas:
             _known(f"quota {quota.name}", "provider", quota.provider, providers)
+            _known(f"quota {quota.name}", "region", quota.region, [s.region for s in self.sites if s.region])
             _known(f"quota {quota.name}", "site", quota.site, names)
-            _known(f"quota {quota.name}", "gpu", quota.gpu, [p.gpu for p in self.pools])
+            for gpu in quota.gpu.split("|"):
+                _known(f"quota {quota.name}", "gpu", gpu, [p.gpu for p in self.pools])
+            covered = any(quota.covers(s.provider, s.region, s.name, p.gpu) for s in self.sites for p in s.pools)
+            require(covered, f"quota {quota.name}: no pool is all of that, so it limits nothing")
         for budget in self.budgets:
             _known("budget", "provider", budget.provider, providers)
         known = {"site": names, "provider": providers, "link": [f"{a} -> {b}" for a, b in ends]}
@@ -333,12 +287,8 @@ class Fleet:
         out = []
         for pool, s in zip(self.pools, self.pool_site, strict=True):
             site = self.sites[s]
-            mine = [
-                i
-                for i, q in enumerate(self.limits)
-                if q.provider in ("", site.provider) and q.site in ("", site.name) and q.gpu in ("", pool.gpu)
-            ]
-            out.append(tuple(mine) if pool.elastic else ())
+            own = (site.provider, site.region, site.name, pool.gpu)
+            out.append(tuple(i for i, q in enumerate(self.limits) if q.covers(*own)) if pool.elastic else ())
         return tuple(out)
 
     @cached_property

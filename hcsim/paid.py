@@ -28,7 +28,7 @@ def paid(
     """Items of all pools up to ``end_s``: their pool, what they belong to, and their numbers (quantity in GPU-hours).
 
     Of each stretch and price there is one item for what each spell held, and one for the rest, which is nobody's. All
-    nodes of an owned or reserved pool are one stretch from 0 to the end.
+    nodes of an owned or reserved pool are one stretch from 0 to the end; of one not ``committed`` the rest is not paid.
     """
     changes = of_kinds(rows, Kind.PRICE_CHANGED)
     parts: list[tuple[dict[str, Ints], dict[str, Floats]]] = []
@@ -50,7 +50,7 @@ def paid(
             gpus = float(pool.nodes * pool.gpus_per_node)
             stretch = np.zeros(len(here), np.int64)
         segments = _segments(pool, start, until, t, usd)
-        parts += _split(p, segments, node, gpus, stretch, claims, here)
+        parts += _split(p, segments, node, gpus, stretch, claims, here)[: 2 if pool.committed else 1]
     texts = {name: np.concatenate([a[name] for a, _ in parts]) for name in ("pool", "node", "job", "spell")}
     numbers = {
         name: np.concatenate([b[name] for _, b in parts]) for name in ("start_s", "end_s", "quantity", "unit_usd")

@@ -42,7 +42,8 @@ class State:
         self._waits: dict[int, list[int]] = {}  # placed job -> [how many nodes and drains its start waits for]
         #: Node, or -1 - draining job -> who waits for it, with their entries of _waits: one that was given up may stay.
         self._waiters: dict[int, list[tuple[int, list[int]]]] = {}
-        self._killed: set[int] = set()  # placed jobs whose node went down; the executor has yet to say LOST
+        #: Placed jobs whose nodes went down, and which; the executor has yet to say LOST, when they may be up again.
+        self._killed: dict[int, set[int]] = {}
         self._leased: dict[int, float] = {}  # job -> its lease, from its start on; 0 once that is counted
         self._elastic = any(p.elastic for p in fleet.pools)
         self._handlers: dict[int, Callable[[float, int, int, float, float], None]] = {
@@ -164,8 +165,8 @@ class State:
 
     def _lost(self, t: float, job: int, node: int, value: float, detail: float) -> None:
         self._credit(job, t, value)
-        if job in self._killed:
-            self._killed.discard(job)
+        gone = self._killed.pop(job, None)
+        if gone is not None:
             for order in [each for each in self.orders if each[0] == Do.KILL and each[1] == job]:
                 self.orders.remove(order)  # the executor has found out by itself
         self._waits.pop(job, None)
@@ -174,13 +175,14 @@ class State:
         allocation = self.books.claims.pop(job, None)  # none when it was draining without a next claim
         self._drained(job, t, value)
         if allocation is not None:
-            self._give_standing(job, allocation, t)
+            self._give_standing(job, allocation, t, gone or set())
         self._requeue(job, t)
 
-    def _give_standing(self, job: int, allocation: Allocation, t: float) -> None:
-        """Return the GPUs of a lost job on nodes that are not down."""
+    def _give_standing(self, job: int, allocation: Allocation, t: float, gone: set[int]) -> None:
+        """Return the GPUs of a lost job on nodes that have not gone."""
         books = self.books
-        standing = tuple(p for p in allocation if books.node_state[p[0]] in (NodeState.UP, NodeState.BOOTING))
+        there = (NodeState.UP, NodeState.BOOTING)
+        standing = tuple(p for p in allocation if p[0] not in gone and books.node_state[p[0]] in there)
         books.capacity.give(standing, -1)
         if books.capacity.track_host:
             books.capacity.use_host(allocation, books.job_class[job], 1.0)
@@ -201,11 +203,12 @@ class State:
         books = self.books
         self._waiters.pop(node, None)
         # what runs is reported LOST by the executor; what waits to be handed over, or to move, only we know
-        for job in sorted({*self._waits, *self._moving} - self._killed):
+        for job in sorted({*self._waits, *self._moving}):
             allocation = books.claims[job]
             if any(part[0] == node for part in allocation):
-                self._killed.add(job)
-                self.orders.append((Do.KILL, job, allocation, float(node)))
+                if job not in self._killed:
+                    self.orders.append((Do.KILL, job, allocation, float(node)))
+                self._killed.setdefault(job, set()).add(node)
 
     def _node_up(self, t: float, node: int, _: int, value: float, detail: float) -> None:
         books = self.books

@@ -265,15 +265,25 @@ def test_price_records_that_can(tmp_path: Path) -> None:
     assert summary(tmp_path / "run")["cost_usd"] == pytest.approx(8 * (30 * 2 + 33 * 4) / 3600)
 
 
-def test_a_quota_of_zero_leaves_nothing_to_run_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("quota", "said"),
+    [
+        ("gpus: 0", "quota of everything rented: gpus is 0, expected at least 1"),
+        ("gpus: -1", "gpus is -1, expected at least 1"),
+        ("gpus: 8, site: heer", "quota heer: no site 'heer'; did you mean 'here'?"),
+        ("gpus: 8, account: c", "quotas.0: no parameter 'account'; known: gpu, gpus, provider, region, site"),
+    ],
+    ids=["zero", "negative", "site", "key"],
+)
+def test_a_quota_that_cannot_be(tmp_path: Path, quota: str, said: str) -> None:
     args = rented(tmp_path, "usd_per_gpu_h: 1")
-    assert "pool (p: quota)" in refused(
-        tmp_path / "run", *args, "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 0}]"
-    )
-    line = refused(tmp_path / "run", *args, "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: -1}]")
-    assert "quota: gpus is -1, expected >= 0" in line
-    line = refused(tmp_path / "run", *args, "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 8, site: heer}]")
-    assert "quota heer: no site 'heer'; did you mean 'here'?" in line
+    given = f"+fleet.quotas=[{{_target_: hcsim.fleet.Quota, {quota}}}]"
+    assert said in refused(tmp_path / "run", *args, given)
+
+
+def test_a_quota_below_a_node_leaves_nothing_to_run_on(tmp_path: Path) -> None:
+    quota = "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 1}]"
+    assert "pool (p: quota)" in refused(tmp_path / "run", *rented(tmp_path, "usd_per_gpu_h: 1"), quota)
 
 
 def world(tmp_path: Path, jobs: str, links: str = "[]") -> list[str]:
@@ -299,6 +309,14 @@ def test_a_residency_that_no_site_satisfies(tmp_path: Path) -> None:
     bound = "{_target_: hcsim.traces._attributes.Attributes, dataset_share: 0, residency_share: 1, residency: ch}"
     line = refused(tmp_path / "run", *world(tmp_path, bound))
     assert "may run under ch alone, and no site of fleet 'mine' does (eu, us)" in line
+
+
+def test_data_of_bound_jobs_that_lie_where_they_may_not_be(tmp_path: Path) -> None:
+    """Every job is bound to the EU, and every dataset lies at a site in the US."""
+    text = "{_target_: hcsim.traces._attributes.Attributes, dataset_share: 1, residency_share: 1, residency: eu, "
+    args = world(tmp_path, text + "residency_site: a, dataset_sites: [a]}")
+    line = refused(tmp_path / "run", *args)
+    assert "job 0: its dataset lies at site 'a' in us, expected a home in eu, which binds it" in line
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from hcsim.experiment import Result, versions, write_atomically
 from hcsim.log import Log
 from hcsim.replay import replay
 from hcsim.runs import load
+from hcsim.sim import Simulated
+from hcsim.state import State
 from hcsim.strategies.fifo import Fifo
 from hcsim.strategies.las import Las
 from hcsim.strategies.sjf import Sjf
@@ -124,6 +126,20 @@ def test_rules_are_named_pool_by_pool() -> None:
     work = jobs((0.0, 10.0, 2), residency=[0], residencies=("eu",), gpu_memory_bytes=[100e9])
     with pytest.raises(InputError, match=r"own: residency, rent: gpu_memory"):
         Experiment(hybrid(), work, Fifo(), on_infeasible="error").prepare()
+
+
+@pytest.mark.parametrize(("homes", "shared"), [("home", -1), ("cloud|home", 7)])
+def test_a_home_outside_its_residency_is_refused_by_name(homes: str, shared: int) -> None:
+    """Home is in the US and the job bound to the EU: also where another replica is in the EU."""
+    work = jobs(
+        (0.0, 10.0, 2), (1.0, 10.0, 2), id=[30, 31], residency=[0, 0], residencies=("eu",), dataset=[shared] * 2,
+        dataset_site=[0, 0], dataset_bytes=[1.0, 1.0], dataset_sites=(homes,),
+    )  # fmt: skip
+    said = f"job 30: its dataset{' 7' * (shared > 0)} lies at site 'home' in us, expected a home in eu, which binds it"
+    for start in (lambda: Experiment(hybrid(), work, Fifo()).prepare(), lambda: State(hybrid(), work)):
+        with pytest.raises(InputError, match=said):
+            start()
+    Experiment(hybrid(), work, Fifo(), executor=Simulated(without=["residency"])).prepare()
 
 
 # -- what is kept ------------------------------------------------------------------------------------------------------

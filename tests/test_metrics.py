@@ -17,7 +17,7 @@ from hcsim.sim import Simulation
 from hcsim.strategies.first_fit import FirstFit
 from hcsim.strategies.las import Las
 from hcsim.traces.twin import Twin
-from tests.worlds import hybrid, jobs, owned, play
+from tests.worlds import hybrid, jobs, owned, play, script
 
 
 def test_two_jobs_one_gpu() -> None:
@@ -55,10 +55,8 @@ def test_a_rented_node_is_billed_from_up_to_off_with_its_minimum() -> None:
 
 def test_egress_is_billed_by_the_link() -> None:
     fleet = hybrid()
-    work = jobs(
-        (0, 10, 4), dataset_site=[0], dataset_bytes=[50e9], dataset_sites=("home",), residency=[0], residencies=("eu",)
-    )
-    log = play(FirstFit(), fleet, work)
+    work = jobs((0, 10, 4), dataset_site=[0], dataset_bytes=[50e9], dataset_sites=("home",))
+    log = play(script((0.0, "place", 0, 1)), fleet, work)
     ledger = bill(log.array(), fleet)
     assert ledger.usd[ledger.of("egress")].tolist() == [pytest.approx(50 * 0.02)]
     # asked at 0, up at 100, 50 GB at 1 GB/s: starts at 150 after 50 s of staging on four GPUs

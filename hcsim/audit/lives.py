@@ -107,6 +107,8 @@ class Lives:
             self.now.fail("jobs arrive in their order", job, self._arrived)
         self._arrived += 1
         life.status = "waiting"
+        for home in self.data.homes(job):
+            self.data.at_home(job, home, f"the dataset of job {job} lies")
 
     def placed(self, job: int, node: int, mask: int, milli: int) -> None:
         """PLACED: one node of a placement."""

@@ -44,11 +44,11 @@ class Nodes:
         for node, p in enumerate(self.pool_of):
             self._level[p][_OFF if self.state[node] == OFF else _IDLE] += 1000 * self.size[p]
         # what may be rented
-        self._limits = [(q.name, q.gpus, self._matching(q.provider, q.site, q.gpu)) for q in fleet.limits]
+        self._limits = [(q.name, q.gpus, self._matching(q.provider, q.site, q.gpu, q.region)) for q in fleet.limits]
         self._on = [0] * len(fleet.pools)  # nodes of rented pools that are not off
         self._up = [0] * len(fleet.pools)
         self._stock = [inf] * len(fleet.pools)
-        self._budgets = [(b, self._matching(b.provider, "", "")) for b in fleet.budgets]
+        self._budgets = [(b, self._matching(b.provider)) for b in fleet.budgets]
         self._spent = [0.0] * len(fleet.budgets)
         self._spent_until_s = 0.0
         # what it costs
@@ -56,12 +56,13 @@ class Nodes:
         self._paid = [0.0] * len(fleet.pools)
         self._since_up: dict[int, float] = {}  # rented node -> when it came up
 
-    def _matching(self, provider: str, site: str, gpu: str) -> list[int]:
-        """Rented pools of a provider, site and GPU type (empty: any)."""
+    def _matching(self, provider: str, site: str = "", gpu: str = "", region: str = "") -> list[int]:
+        """Rented pools of a provider, site, GPU type (or one of several) and region (empty: any)."""
         found = []
         for p, s in enumerate(self.fleet.pool_site):
-            own = (self.fleet.sites[s].provider, self.fleet.sites[s].name, self.pools[p].gpu)
-            if self.pools[p].elastic and all(a in ("", b) for a, b in zip((provider, site, gpu), own, strict=True)):
+            here, pool = self.fleet.sites[s], self.pools[p]
+            place = provider in ("", here.provider) and site in ("", here.name) and region in ("", here.region)
+            if pool.elastic and place and (not gpu or pool.gpu in gpu.split("|")):
                 found.append(p)
         return found
 
@@ -127,6 +128,9 @@ class Nodes:
             for c, level in enumerate(self._level[p]):
                 if level:
                     total[c] += level * dt
+            if not self.pools[p].committed:  # what jobs have of it is paid for
+                used = sum(self._level[p]) - self._level[p][_IDLE] - self._level[p][_OFF]
+                self._paid[p] += used / 1000.0 * dt * self.price[p][-1][1] / HOUR_S
 
     def gpu_seconds(self) -> list[dict[str, float]]:
         """Of each pool the GPU-seconds by class, until now."""
@@ -219,6 +223,7 @@ class Nodes:
         if not 0 <= usd < inf:
             self.now.fail(f"price of pool '{self.pools[p].name}'", usd, "finite, >= 0")
         self._meter()
+        self._accrue(p)
         self.price[p].append((self.now.time_s, usd))
 
     def _meter(self) -> None:
@@ -263,11 +268,13 @@ class Nodes:
 
     def usd(self) -> float:
         """What nodes have cost until now; what is up owes its minimum from the first moment."""
+        for p in range(len(self.pools)):
+            self._accrue(p)
         total = sum(self._paid)
         for node, start_s in self._since_up.items():
             total += self._stretch(self.pool_of[node], start_s)
         for p, pool in enumerate(self.pools):
-            if not pool.elastic:
+            if pool.committed and not pool.elastic:
                 edges = [*(t for t, _ in self.price[p]), self.now.time_s]
                 usd_s = sum((b - a) * usd for a, b, (_, usd) in zip(edges, edges[1:], self.price[p], strict=False))
                 total += usd_s / HOUR_S * pool.gpus_per_node * pool.nodes

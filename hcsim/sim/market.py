@@ -28,7 +28,9 @@ def open_markets(world: Simulation) -> None:
         if pool.price is not None:
             world.process(_prices(world, p, pool, pool.price))
         if pool.stock is not None:
-            world.process(_stock(world, p, pool, pool.stock))
+            world.process(_stock(world, p, pool.stock))
+        if pool.reclaimed_beyond is not None:
+            world.process(_falls(world, p, pool, pool.reclaimed_beyond))
         for node in range(fleet.first_node[p], fleet.first_node[p + 1]):
             if isfinite(pool.mtbf_s):
                 world.process(_failures(world, node, pool.mtbf_s, pool.repair_s))
@@ -83,21 +85,26 @@ def _prices(world: Simulation, p: int, pool: NodePool, price: Series) -> Events:
         world.nodes.limit(p, "bid", 0.0 if usd > bid else inf)
 
 
-def _stock(world: Simulation, p: int, pool: NodePool, stock: Series) -> Events:
-    """What can be had, as it changes; of a spot pool nodes beyond it are warned, and go."""
-    notice_s = pool.reclaim.notice_s
-    level = stock.at(0.0)
-    world.nodes.limit(p, "stock", level)
-    for k, (t, value) in enumerate(stock.changes(0.0)):
-        falls = pool.market == "spot" and value < level
+def _stock(world: Simulation, p: int, stock: Series) -> Events:
+    """What can be had, as it changes."""
+    world.nodes.limit(p, "stock", stock.at(0.0))
+    for t, value in stock.changes(0.0):
+        yield _until(world, t)
+        world.nodes.limit(p, "stock", _over(stock, value))
+
+
+def _falls(world: Simulation, p: int, pool: NodePool, beyond: Series) -> Events:
+    """Nodes beyond what there is are warned, and go."""
+    notice_s, level = pool.reclaim.notice_s, beyond.at(0.0)
+    for k, (t, value) in enumerate(beyond.changes(0.0)):
+        falls = value < level
         if falls and notice_s:
             yield _until(world, t - notice_s)
             nodes = world.nodes.rented(p)
             for node in world.nodes.unlucky(nodes, len(nodes) - int(value), k):
                 world.nodes.notice(node, t)
         yield _until(world, t)
-        level = _over(stock, value)
-        world.nodes.limit(p, "stock", level)
+        level = _over(beyond, value)
         if falls:
             nodes = world.nodes.rented(p)
             for node in world.nodes.unlucky(nodes, len(nodes) - int(value), k):
@@ -172,8 +179,7 @@ def _strike(world: Simulation, outage: Outage, cause: str) -> None:
         if world.fleet.pools[p].elastic:
             world.nodes.limit(p, cause, 0.0)
     for node in nodes:
-        world.nodes.cancel(node)
-        world.fail(node, cause)
+        world.nodes.strike(node, cause)
     for link in links:
         world.cut(link, cause)
 
@@ -184,6 +190,6 @@ def _mend(world: Simulation, outage: Outage, cause: str) -> None:
         if world.fleet.pools[p].elastic:
             world.nodes.limit(p, cause, inf)
     for node in nodes:
-        world.repair(node, cause)
+        world.nodes.mend(node, cause)
     for link in links:
         world.join(link, cause)

@@ -28,6 +28,8 @@ class Nodes:
         self.down: dict[int, set[str]] = {}  # node -> what keeps it down
         self.noticed: dict[int, tuple[float, float]] = {}  # node -> when it will be reclaimed, when that was told
         self._booting: dict[int, int] = {}  # node -> number of its boot
+        self._out: dict[int, set[str]] = {}  # rented slot -> outages of its own that keep it from coming up
+        self._late: set[int] = set()  # nodes whose boot is over and that wait for the end of these
         self._boots = 0
         self._limits: list[dict[str, float]] = [
             {} for _ in world.fleet.pools
@@ -48,7 +50,7 @@ class Nodes:
         if pool.boot_cv or pool.image_cv:
             seconds = lognormal(pool.boot_s, pool.boot_cv, uniform(world.seed, _BOOT, node, slot))
             seconds += lognormal(pool.image_s, pool.image_cv, uniform(world.seed, _IMAGE, node, slot))
-        if now + seconds <= now:
+        if now + seconds <= now and not self._out.get(node):
             self.up[node] = 1
             world.tell(Kind.NODE_UP, node)
             return
@@ -57,11 +59,32 @@ class Nodes:
 
         def come() -> None:
             if self._booting.get(node) == number:
-                del self._booting[node]
-                self.up[node] = 1
-                world.tell(Kind.NODE_UP, node)
+                self._come(node)
 
         world.at(now + seconds, come)
+
+    def _come(self, node: int) -> None:
+        """A boot is over: the node is up, or will be when no outage keeps it."""
+        if self._out.get(node):
+            self._late.add(node)
+            return
+        del self._booting[node]
+        self.up[node] = 1
+        self._world.tell(Kind.NODE_UP, node)
+
+    def strike(self, node: int, cause: str) -> None:
+        """An outage of this node begins: it does not come up, or goes down."""
+        self.cancel(node)
+        self._out.setdefault(node, set()).add(cause)
+        self._world.fail(node, cause)
+
+    def mend(self, node: int, cause: str) -> None:
+        """An outage of this node is over: what has booted meanwhile is up."""
+        self._out[node].discard(cause)
+        self._world.repair(node, cause)
+        if node in self._late and not self._out[node]:
+            self._late.discard(node)
+            self._come(node)
 
     def halt(self, node: int) -> None:
         """Give a rented node back."""
@@ -96,6 +119,7 @@ class Nodes:
     def cancel(self, node: int) -> None:
         """A node that boots does not come."""
         if self._booting.pop(node, None) is not None:
+            self._late.discard(node)
             self._world.tell(Kind.NODE_OFF, node, value=1.0)
 
     # -- what befalls them -------------------------------------------------------------------------------------------

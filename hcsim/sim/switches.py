@@ -62,11 +62,16 @@ def _all(*switches: Switch) -> Switch:
 
 
 def _no_reclaims(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    """Spot nodes stay: stock still limits what can be had, as it does on demand."""
+    """Spot nodes stay spot, at their price, and stay up; stock still limits how many can be had."""
+    return _pools(fleet, lambda pool: dataclasses.replace(pool, reclaim=Reclaim(beyond=None))), jobs
+
+
+def _no_stock(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
+    """Every request is met; spot nodes are reclaimed when they would have been, another can be had at once."""
 
     def change(pool: NodePool) -> NodePool:
-        market = "on_demand" if pool.market == "spot" else pool.market
-        return dataclasses.replace(pool, reclaim=Reclaim(), market=market)
+        reclaim = dataclasses.replace(pool.reclaim, beyond=pool.reclaimed_beyond)
+        return dataclasses.replace(pool, stock=None, stockout_share=0.0, reclaim=reclaim)
 
     return _pools(fleet, change), jobs
 
@@ -110,11 +115,10 @@ def _no_notice(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
 
 
 def _no_commitments(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    """Reserved nodes are had on demand: at once, at the same price, and paid for as long as they are up."""
-    terms: dict[str, Any] = {"boot_s": 0.0, "image_s": 0.0, "min_billing_s": 0.0, "idle_release_s": 0.0}
+    """Of reserved nodes only what jobs hold is paid for; they stand there as before, outside quotas and budgets."""
 
     def change(pool: NodePool) -> NodePool:
-        return dataclasses.replace(pool, market="on_demand", **terms) if pool.market == "reserved" else pool
+        return dataclasses.replace(pool, committed=False) if pool.market == "reserved" else pool
 
     return _pools(fleet, change), jobs
 
@@ -127,7 +131,7 @@ def _rigid(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
 #: What each switch takes out of the world.
 SWITCHES: dict[str, Switch] = {
     # markets
-    "commitments": _no_commitments,  # reserved nodes are paid only while they are used
+    "commitments": _no_commitments,  # of reserved nodes only what is used is paid
     "price_changes": _no_price_changes,  # prices stay at their mean
     "reclaims": _no_reclaims,  # spot nodes are not taken back
     "notice": _no_notice,  # nodes are reclaimed without a warning
@@ -137,7 +141,7 @@ SWITCHES: dict[str, Switch] = {
     # capacity
     "quotas": _no_quotas,  # any number of nodes may be rented
     "budgets": _of_fleet(budgets=()),  # any amount may be spent
-    "stock": _all(_no_reclaims, _of_pools(stock=None, stockout_share=0.0)),  # there is always enough to rent
+    "stock": _no_stock,  # there is always enough to rent
     "boot": _of_pools(boot_s=0.0, boot_cv=0.0, image_s=0.0, image_cv=0.0),  # rented nodes are up at once
     "images": _of_pools(image_s=0.0, image_cv=0.0),  # they boot, and need no image
     "idle_time": _of_pools(idle_release_s=0.0),  # rented nodes are given back as soon as they are idle

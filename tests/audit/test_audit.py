@@ -168,6 +168,14 @@ def test_a_copy_kept_outside_its_residency() -> None:
     assert breach(rows, World(fleet(), work())).what == "residency: the dataset of job 0 is kept outside of it"
 
 
+def test_a_dataset_that_lies_outside_its_residency() -> None:
+    """Its home is one of two, of which one is abroad; no load would have taken it."""
+    abroad = work(dataset_sites=("home|far",))
+    found = breach(made((0, Kind.ARRIVED, 0)), World(fleet(), abroad))
+    assert (found.row, found.what) == (0, "residency: the dataset of job 0 lies outside of it")
+    assert found.value == "site 'far' in eu" and found.limit == "us"
+
+
 def test_a_gpu_that_is_promised_twice() -> None:
     _, rows = busy()
     first = nth(rows, Kind.PLACED)
@@ -183,7 +191,7 @@ def test_more_than_the_quota() -> None:
     assert found.row in asked and found.what == "quota c"
     assert (found.value, found.limit) == ("12 GPUs rented", "at most 8")
     sites = world.fleet.sites
-    bound = (*sites[:1], dataclasses.replace(sites[1], quota_gpus=0), sites[2])
+    bound = (*sites[:1], dataclasses.replace(sites[1], quota_gpus=3), sites[2])
     found = breach(rows, world.replace(fleet=fleet(sites=bound)))
     assert found.row == nth(rows, Kind.PROVISIONING, 0, lambda row: 2 <= row["subject"] < 6)
     assert found.what == "quota near"

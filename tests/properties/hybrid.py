@@ -11,7 +11,22 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from hcsim import Budget, Fleet, Jobs, NodePool, Outage, Plan, Quota, Reclaim, Series, Strategy, Tariff, View, on_change
+from hcsim import (
+    Budget,
+    Fleet,
+    Jobs,
+    NodePool,
+    Outage,
+    Plan,
+    Quota,
+    Reclaim,
+    Series,
+    Site,
+    Strategy,
+    Tariff,
+    View,
+    on_change,
+)
 from hcsim.books import Status
 from tests.properties.worlds import World, _Dice, worlds
 
@@ -35,6 +50,17 @@ def _pool(draw: Any, pool: NodePool) -> NodePool:
     return dataclasses.replace(pool, **changes)
 
 
+def _quota(draw: Any, sites: tuple[Site, ...]) -> Quota:
+    """Of any of the first site's names, its first pool's GPU type alone or with others of the fleet."""
+    site, mine = sites[0], draw(st.tuples(*[st.booleans()] * 4))
+    types = sorted({pool.gpu for each in sites for pool in each.pools} - {site.pools[0].gpu})
+    family = "|".join([site.pools[0].gpu, *types[: draw(st.integers(0, 2))]])
+    names = [
+        name if used else "" for name, used in zip((site.provider, site.name, family, site.region), mine, strict=True)
+    ]
+    return Quota(draw(st.sampled_from((1, 4, 8))), *names)
+
+
 @st.composite
 def hybrids(draw: Any) -> World:
     """Markets, caches, shared links, outages of everything, quotas; budgets that never bar, so that they only count."""
@@ -44,6 +70,7 @@ def hybrids(draw: Any) -> World:
             site,
             pools=tuple(_pool(draw, pool) for pool in site.pools),
             provider=draw(st.sampled_from(("p", "q"))),
+            region=draw(st.sampled_from(("east", "west"))),
             cache_bytes=draw(st.sampled_from((inf, 0.0, 6e9))),
             egress_bytes_per_s=draw(st.sampled_from((inf, 1.5e8))),
             ingress_bytes_per_s=draw(st.sampled_from((inf, 1.5e8))),
@@ -66,7 +93,7 @@ def hybrids(draw: Any) -> World:
             windows = ((200.0, 500.0), (900.0, 1000.0)) if draw(st.booleans()) else ()
             mtbf_s = inf if windows else 2000.0
             outages.append(Outage(scope, draw(st.sampled_from(names)), windows, mtbf_s, 200.0))  # type: ignore[arg-type]
-    quotas = (Quota(draw(st.sampled_from((0, 4, 8))), provider=sites[0].provider),) if draw(st.booleans()) else ()
+    quotas = (_quota(draw, sites),) if draw(st.booleans()) else ()
     fleet = Fleet(sites, links, "hybrid", (tariff,), quotas, (Budget(1e9, 1e9),), tuple(outages))
     jobs = world.jobs
     stall_s = np.where(np.isfinite(jobs.checkpoint_interval_s), draw(st.sampled_from((0.0, 7.0))), 0.0)

@@ -45,9 +45,14 @@ def homes(world: World, job: int) -> list[int]:
 
 
 def misplaced(rows: Rows, world: World) -> list[str]:
-    """Whatever is, or goes, outside its residency: jobs, datasets, checkpoints."""
+    """Whatever is, or goes, outside its residency: jobs, datasets and their homes, checkpoints."""
     jobs, fleet = world.jobs, world.fleet
     out = []
+    for job in range(len(jobs)):
+        code = jobs.residency[job]
+        for home in homes(world, job) if code >= 0 and jobs.dataset_site[job] >= 0 else ():
+            if fleet.sites[home].jurisdiction not in jobs.residencies[code].split("|"):
+                out.append(f"home of the dataset of job {job} at site {home}")
     for time_s, kind, job, node, _, detail in rows.tolist():
         if kind in (Kind.PLACED, Kind.STARTED):
             site = fleet.pool_site[fleet.node_pool[node]]
@@ -85,7 +90,8 @@ def test_quotas_and_stock_are_never_exceeded(world: World, strategy: Adversary) 
                 for n in on:
                     pool, site = fleet.pools[fleet.node_pool[n]], fleet.sites[fleet.pool_site[fleet.node_pool[n]]]
                     mine = quota.provider in ("", site.provider) and quota.site in ("", site.name)
-                    used += pool.gpus_per_node if mine and quota.gpu in ("", pool.gpu) else 0
+                    mine = mine and quota.region in ("", site.region)
+                    used += pool.gpus_per_node if mine and (not quota.gpu or pool.gpu in quota.gpu.split("|")) else 0
                 assert used <= quota.gpus
         elif kind == Kind.NODE_OFF:
             on.discard(node)

@@ -27,6 +27,7 @@ from hcsim.strategy import AnyStrategy
 
 GPUS = ("A100", "H100", "T4")
 PLACES = ("us", "eu")
+RESIDENCIES = ("us", "eu", "us|eu")
 CPUS = 48.0  # of a node: what jobs ask for divides evenly over one to four nodes
 Check = Callable[[State], None]
 
@@ -128,11 +129,13 @@ def fleets(draw: Any) -> Fleet:
 
 
 @st.composite
-def _job(draw: Any, sites: int) -> dict[str, Any]:
+def _job(draw: Any, places: tuple[str, ...]) -> dict[str, Any]:
     gpus = draw(st.sampled_from((1, 1, 1, 2, 2, 3, 4, 6, 8)))
     share = gpus == 1 and draw(st.booleans())
     elastic = not share and draw(st.booleans())
-    home = draw(st.integers(-1, sites - 1))
+    residency = draw(st.sampled_from((-1, -1, 0, 1, 2)))
+    legal = RESIDENCIES[residency].split("|") if residency >= 0 else PLACES
+    home = draw(st.sampled_from((-1, *(s for s, place in enumerate(places) if place in legal))))
     return {
         "gap_s": 10.0 * draw(st.integers(0, 30)),
         "duration_s": 10.0 * draw(st.integers(0, 150)),
@@ -141,7 +144,7 @@ def _job(draw: Any, sites: int) -> dict[str, Any]:
         "gpu_memory_bytes": draw(st.sampled_from((0.0, 0.0, 40e9))),
         "cpus": draw(st.sampled_from((0.0, 0.0, 12.0, 24.0))),
         "gpu_type": draw(st.sampled_from((-1, -1, 0, 1))),
-        "residency": draw(st.sampled_from((-1, -1, 0, 1, 2))),
+        "residency": residency,
         "dataset_site": home,
         "dataset_bytes": draw(st.sampled_from((0.0, 5e9))) if home >= 0 else 0.0,
         "checkpoint_bytes": draw(st.sampled_from((0.0, 0.0, 1e9))),
@@ -157,12 +160,12 @@ def _job(draw: Any, sites: int) -> dict[str, Any]:
 def works(draw: Any, fleet: Fleet) -> Jobs:
     """One to twelve jobs; some of them may fit nowhere."""
     names = fleet.site_names
-    rows = draw(st.lists(_job(len(names)), min_size=1, max_size=12))
+    rows = draw(st.lists(_job(tuple(site.jurisdiction for site in fleet.sites)), min_size=1, max_size=12))
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     return Jobs.build(
         arrival_s=np.cumsum(columns.pop("gap_s")),
         gpu_types=("A100", "H100|T4"),
-        residencies=("us", "eu", "us|eu"),
+        residencies=RESIDENCIES,
         dataset_sites=names,
         **columns,
     )

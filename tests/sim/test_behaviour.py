@@ -561,6 +561,25 @@ def test_an_outage_outlasts_the_repair_of_another_failure() -> None:
     ]
 
 
+@pytest.mark.parametrize("milli", [1000, 200])
+def test_a_node_that_fails_and_is_up_again_at_once_frees_its_gpus_once(milli: int) -> None:
+    """Job 1 waits for what job 0 drains; the node goes and comes at one time, and both jobs are lost."""
+
+    def blink(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(20.0)
+        world.fail(0)
+        world.repair(0)
+
+    work = jobs((0.0, 100.0, 1), (0.0, 50.0, 1), checkpoint_s=[30.0, 0.0], gpu_milli=[1000, milli])
+    fleet = owned(1, 1)
+    state = State(fleet, work)
+    log = Log()
+    acts = ((0.0, "place", 0, 0), (10.0, "preempt", 0), (10.0, "place", 1, ((0, 1, milli),)))
+    run(Simulation(fleet, work, processes=(blink,)), script(*acts), state, log)
+    assert [row[::2] for row in story(log, "LOST")] == [(20.0, 0), (20.0, 1)]
+    assert (state.books.capacity.free, state.books.capacity.mask) == ([1], [1])
+
+
 def test_a_delay_that_vanishes_in_rounding_is_none() -> None:
     t = 1e8
     work = jobs((t, 100.0, 1), (t, 1.0, 1), checkpoint_s=[1e-9, 0.0], restart_s=[1e-9, 0.0])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from hcsim import Fleet, InputError, Jobs, Link, NodePool, Outage, Site
+from hcsim import Fleet, InputError, Jobs, Link, NodePool, Outage, Series, Site
 from hcsim.control import run
 from hcsim.events import Kind
 from hcsim.log import Log
@@ -110,6 +110,37 @@ def test_what_is_rented_in_a_site_that_is_down_is_gone_and_cannot_be_rented_agai
     ]
     assert starts(log)[1] == 1100.0
     assert sorted(t for t, *_ in story(log, "FINISHED")) == [1150.0, 1100.0 + 500.0 - 40.0]
+
+
+@pytest.mark.parametrize(
+    ("arrival_s", "boot_s", "up_s"),
+    [
+        (200.0, 50.0, 500.0),  # off at the outage's beginning, rented during it: it comes when that is over
+        (200.0, 0.0, 500.0),
+        (200.0, 400.0, 600.0),  # it would have come later anyway
+        (80.0, 50.0, 500.0),  # it boots when the outage begins: that boot comes to nothing, the next is late
+        (500.0, 50.0, 550.0),
+    ],
+)
+def test_no_rented_node_comes_up_during_its_outage(arrival_s: float, boot_s: float, up_s: float) -> None:
+    pool = NodePool("rent", "A100", 4, 1, 1.0, "on_demand", boot_s=boot_s)
+    outages = (Outage("node", "rent/0", ((100.0, 500.0),)), Outage("node", "rent/0", ((150.0, 300.0),)))
+    fleet = Fleet((Site("cloud", (pool,)),), outages=outages)
+    log = play(FirstFit(), fleet, jobs((arrival_s, 10.0, 4)))
+    assert story(log, "NODE_UP", "STARTED", "FINISHED") == [
+        (up_s, "NODE_UP", 0),
+        (up_s, "STARTED", 0),
+        (up_s + 10.0, "FINISHED", 0),
+    ]
+
+
+def test_one_that_is_given_back_before_its_outage_is_over_never_comes() -> None:
+    pool = NodePool(
+        "rent", "A100", 4, 1, 1.0, "spot", boot_s=5.0, stock=Series([0.0, 300.0], [1.0, 0.0], beyond="hold")
+    )
+    fleet = Fleet((Site("cloud", (pool,)),), outages=(Outage("node", "rent/0", ((100.0, 500.0),)),))
+    log = play(FirstFit(), fleet, jobs((200.0, 10.0, 4)))
+    assert story(log, "NODE_UP", "NODE_OFF", "STARTED") == [(300.0, "NODE_OFF", 0)]
 
 
 def test_an_outage_of_the_provider_outlasts_one_of_its_site() -> None:

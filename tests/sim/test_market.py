@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from math import inf
 from typing import Any
@@ -120,43 +121,55 @@ def test_stock_outs_are_as_frequent_as_they_should_be() -> None:
     [
         (Quota(8, provider="aws"), {"a": 1, "b": 1, "c": 0, "d": 2}),
         (Quota(8, site="s0"), {"a": 1, "b": 1, "c": 2, "d": 2}),
-        (Quota(8, gpu="A100"), {"a": 2, "b": 2, "c": 0, "d": 0}),
+        (Quota(8, gpu="A100"), {"a": 1, "b": 2, "c": 1, "d": 0}),
         (Quota(4, provider="aws", gpu="H100"), {"a": 2, "b": 1, "c": 2, "d": 2}),
-        (Quota(0), {"a": 0, "b": 0, "c": 0, "d": 0}),
+        (Quota(4), {"a": 1, "b": 0, "c": 0, "d": 0}),
+        (Quota(8, region="east"), {"a": 1, "b": 1, "c": 2, "d": 0}),
+        (Quota(4, provider="aws", region="east"), {"a": 1, "b": 0, "c": 2, "d": 2}),
+        (Quota(4, provider="aws", region="west", gpu="A100"), {"a": 2, "b": 2, "c": 1, "d": 2}),
+        (Quota(12, gpu="A100|H100"), {"a": 1, "b": 1, "c": 1, "d": 0}),
+        (Quota(4, region="east", gpu="H100|A100"), {"a": 1, "b": 0, "c": 2, "d": 0}),
     ],
 )
-def test_quotas_of_providers_sites_and_gpu_types(quota: Quota, most: dict[str, int]) -> None:
+def test_quotas_of_providers_regions_sites_and_gpu_types(quota: Quota, most: dict[str, int]) -> None:
     """Two nodes of each pool are asked for, one pool after the other in the order a, b, c, d with turns."""
+    acts = [(float(turn), "provision", p, 1) for turn in range(2) for p in range(4)]
+    fleet = four_pools(quota)
+    log = play(script(*acts), fleet, jobs((0.0, 1.0, 1)))
+    rows = log.array()
+    up = [fleet.pools[fleet.node_pool[n]].name for n in rows["subject"][rows["kind"] == Kind.NODE_UP]]
+    assert {name: up.count(name) for name in "abcd"} == most
+    assert [rule for *_, rule in refusals(log)] == [Rule.QUOTA] * (8 - sum(most.values()))
+
+
+def four_pools(*quotas: Quota) -> Fleet:
+    """Pools a and b at one site, c and d at others; nodes of four GPUs."""
     rented = {"market": "on_demand", "idle_release_s": 1e9}
 
     def pool(name: str, gpu: str) -> NodePool:
         return NodePool(name, gpu, 4, 2, 4.0, **rented)  # type: ignore[arg-type]
 
-    fleet = Fleet(
-        (
-            Site("s0", (pool("a", "A100"), pool("b", "H100")), provider="aws"),
-            Site("s1", (pool("c", "A100"),), provider="aws"),
-            Site("s2", (pool("d", "A100"),), provider="gcp"),
-        ),
-        quotas=(quota,),
+    sites = (
+        Site("s0", (pool("a", "A100"), pool("b", "H100")), provider="aws", region="east"),
+        Site("s1", (pool("c", "A100"),), provider="aws", region="west"),
+        Site("s2", (pool("d", "A100"),), provider="gcp", region="east"),
     )
-    acts = [(float(turn), "provision", p, 1) for turn in range(2) for p in range(4)]
-    rows = play(script(*acts), fleet, jobs((0.0, 1.0, 1))).array()
-    up = [fleet.pools[fleet.node_pool[n]].name for n in rows["subject"][rows["kind"] == Kind.NODE_UP]]
-    asked: dict[str, int] = {}
-    for _, _, p, _ in acts:  # an independent count of what each quota leaves
-        name, site = fleet.pools[p].name, fleet.sites[fleet.pool_site[p]]
-        counts = {q.name: n for q, n in zip(fleet.pools, [asked.get(q.name, 0) for q in fleet.pools], strict=True)}
-        mine = [q for q, s in zip(fleet.pools, fleet.pool_site, strict=True) if _matches(quota, q, fleet.sites[s])]
-        used = 4 * sum(counts[q.name] for q in mine)
-        if not _matches(quota, fleet.pools[p], site) or used + 4 <= quota.gpus:
-            asked[name] = asked.get(name, 0) + 1
-    assert {name: up.count(name) for name in "abcd"} == {name: asked.get(name, 0) for name in "abcd"}
-    assert sum(asked.values()) <= sum(most.values()) + 8
+    return Fleet(sites, quotas=quotas)
 
 
-def _matches(quota: Quota, pool: NodePool, site: Site) -> bool:
-    return quota.provider in ("", site.provider) and quota.site in ("", site.name) and quota.gpu in ("", pool.gpu)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"provider": "azws"}, "quota azws: no provider 'azws'; did you mean 'aws'?"),
+        ({"region": "wets"}, "quota wets: no region 'wets'; did you mean 'west'?"),
+        ({"region": "west", "gpu": "A100|H10"}, "quota west/A100|H10: no gpu 'H10'; did you mean 'H100'?"),
+        ({"gpu": "A100|"}, "quota A100|: gpu is 'A100|', expected GPU types with | between them"),
+        ({"provider": "gcp", "region": "west"}, "quota gcp/west: no pool is all of that, so it limits nothing"),
+    ],
+)
+def test_a_quota_of_what_is_not_there_is_refused(options: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        four_pools(Quota(8, **options))
 
 
 # -- idle nodes ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ import pytest
 
 from hcsim import Experiment, Fleet, InputError, Jobs, Link, NodePool, Site
 from hcsim.audit import Audit
+from hcsim.events import Kind
 from hcsim.fleet import Budget, Outage, Quota, Reclaim, Tariff
+from hcsim.metrics import gpu_seconds
 from hcsim.series import Series
 from hcsim.sim import Simulated
 from hcsim.sim.switches import OF_EXECUTOR, SWITCHES, without
@@ -120,6 +122,63 @@ def test_a_switch_changes_nothing_where_its_feature_is_not(name: str) -> None:
     touches = {"outages", "lost_work"}
     plain = (fleet(outages=() if name in touches else (LOSES,)), work(), {})
     assert outcome(plain, name) == outcome(plain)
+
+
+def told(world: tuple[Fleet, Jobs], *names: str, nodes: int = 3) -> dict[str, Any]:
+    """Of a run on rented nodes: the rows of markets, most nodes that were up, and the bill by market."""
+    result = Experiment(*world, FirstFit(), executor=Simulated(without=names)).run()
+    rows = result.log.array()
+    kinds = rows["kind"]
+    up = np.cumsum(np.where(kinds == Kind.NODE_UP, 1, 0) - np.isin(kinds, [Kind.NODE_DOWN, Kind.NODE_OFF]))
+    usd = {market: value for market, value in result.ledger.by_market_usd(result.fleet).items() if value}
+    reclaims = int(((kinds == Kind.NODE_DOWN) & (rows["value"] == 1)).sum())
+    return {"reclaims": reclaims, "most": int(up.max()), "usd": usd, "end_s": float(rows["time_s"][-1])}
+
+
+def spot(**changes: Any) -> tuple[Fleet, Jobs]:
+    """Three spot nodes, of which there is one from 100 s to 250 s; four jobs of a node each."""
+    stock = Series([0.0, 100.0, 250.0], [2.0, 1.0, 3.0], beyond="hold")
+    terms = {"market": "spot", "stock": stock, "min_billing_s": 0.0, "idle_release_s": 0.0}
+    pool = NodePool("rent", "A100", 2, 3, 4.0, **(terms | changes))
+    many = Jobs.build(arrival_s=np.zeros(4), duration_s=np.full(4, 200.0), gpus=np.full(4, 2))
+    return Fleet((Site("cloud", (pool,), "eu", "c", "cloud"),)), many
+
+
+def test_reclaims_and_stock_are_switched_apart() -> None:
+    """Without reclaims nodes are spot and billed so, and stock still limits them; without stock every request is met,
+    and the market takes back as many as it would have."""
+    on = told(spot())
+    assert on["reclaims"] == 1 and on["most"] < 3 and set(on["usd"]) == {"spot"}
+    stay = told(spot(), "reclaims")
+    assert stay["reclaims"] == 0 and stay["most"] == 2 and set(stay["usd"]) == {"spot"}
+    plenty = told(spot(), "stock")
+    assert plenty["reclaims"] == 2 and plenty["most"] == 3 and set(plenty["usd"]) == {"spot"}
+    both = told(spot(), "reclaims", "stock")
+    assert both["reclaims"] == 0 and both["most"] == 3
+    # four jobs of 200 s on two GPUs at 4 USD, none of them lost
+    assert stay["usd"]["spot"] == both["usd"]["spot"] == pytest.approx(4 * 200 * 2 * 4 / 3600)
+    assert told(spot(), "stock", "reclaims") == both
+    always = told(spot(stock=None, reclaim=Reclaim(60.0)), "stock")
+    assert always["reclaims"] > 0  # those at random are no matter of stock
+
+
+def test_without_commitments_only_the_bill_changes() -> None:
+    """Reserved nodes stand outside the quota of 2 GPUs and the budget, whether committed to or not."""
+    bounds = {"quotas": (Quota(2),), "budgets": (Budget(0.2, 1e6),)}
+    world = (fleet(own={"market": "reserved"}, **bounds), work())
+    on = Experiment(*world, FirstFit()).run()
+    off = Experiment(*world, FirstFit(), executor=Simulated(without=["commitments"])).run()
+    assert on.log.sha256 == off.log.sha256
+    paid, free = (run.ledger.by_category_usd() for run in (on, off))
+    assert paid["commitment"] > 0 and free["commitment"] == 0.0
+    assert {key: usd for key, usd in paid.items() if key != "commitment"} == pytest.approx(
+        {key: usd for key, usd in free.items() if key != "commitment"}
+    )
+    # 600 GPU-seconds of twelve jobs, less what ran in the cloud, at a dollar an hour
+    mine = free["compute"] - off.ledger.by_market_usd(off.fleet)["on_demand"]
+    use = gpu_seconds(on.log.array(), on.fleet)["busy"]
+    rented = off.ledger.quantity[off.ledger.market(off.fleet) == "on_demand"].sum()
+    assert mine == pytest.approx(use / 3600 - rented, rel=1e-6)
 
 
 def test_all_switches_together_leave_a_plain_world() -> None:
