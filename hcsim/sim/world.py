@@ -122,7 +122,7 @@ class Simulation(LaneEnvironment):
             self._node[subject] = node
             if len(allocation) > 1:
                 self._gangs.add(subject)
-            plain = self._plain and len(allocation) == 1 and POPCOUNT[mask] == self._gpus[subject]
+            plain = self._plain and len(allocation) == 1 and mask and POPCOUNT[mask] == self._gpus[subject]
             if plain and subject not in self._saved_at:
                 self._phase[subject] = _RUNNING  # _begin and _rate, written out for the common case
                 self._began_s[subject] = now = self._now
@@ -195,7 +195,7 @@ class Simulation(LaneEnvironment):
 
     def _rate(self, job: int, allocation: Allocation) -> float:
         node, mask, _ = allocation[0]
-        if len(allocation) == 1 and POPCOUNT[mask] == self._gpus[job]:
+        if len(allocation) == 1 and mask and POPCOUNT[mask] == self._gpus[job]:
             return self._node_speed[node]
         p = self._pool_of[node]
         return self._perf.rate(self._speed[p], self._gpus[job], self.fleet.pools[p].gpus_per_node, allocation)
