@@ -207,8 +207,6 @@ class Capacity:
         """Claim an allocation that :meth:`holds` for demand class ``c`` (-1: GPUs only); off nodes are opened."""
         if self.track_host and c >= 0:
             self.use_host(allocation, c, -1)
-        if self.news is not None:
-            self.news.append((allocation, 1))
         for node, mask, milli in allocation:
             if self.off[node]:
                 self.open(node)
@@ -229,6 +227,8 @@ class Capacity:
             self.free[node] = left = free - POPCOUNT[mask]
             if self._exact:
                 self._list_exact(node, left)
+        if self.news is not None:  # after those of nodes that were opened
+            self.news.append((allocation, 1))
 
     def give(self, allocation: Allocation, c: int) -> None:
         """Return what :meth:`take` claimed."""
