@@ -109,6 +109,13 @@ class Plan:
         self._books.here(job)
         return self._search(job, pools, score=score)
 
+    def best_score(self, job: int, score: Score) -> float | None:
+        """The score of the node that :meth:`scored_fit` would take of those that are on; None when none has room."""
+        from hcsim.scores import ranking
+
+        said = ranking(self._books, score).find(self._books.job_class[self._books.here(job)])[1]
+        return None if said is None else float(said)
+
     def _search(
         self, job: int, pools: Sequence[int] | None, *, best: bool = False, score: Score | None = None
     ) -> Allocation | None:

@@ -58,14 +58,17 @@ class Nodes:
     ``pool`` (n,) their pools; ``gpu_milli`` (n, most GPUs of a node) thousandths left of each GPU, 0 where there is no
     such GPU; ``cpus_milli`` and ``ram_bytes`` (n,) what is left, inf where the fleet does not say; ``gpus`` (n,) how
     many GPUs each has; ``held`` (n, 17) how many claims it holds, by how many whole GPUs of it they have (0: a share of
-    one). ``most_cpus_milli``, ``most_gpu_milli`` and ``most_ram_bytes`` are those of the fleet's largest node (1 where
-    none says).
+    one). ``most_cpus_milli`` and ``most_gpu_milli`` are those of the fleet's largest node (1 where none says).
     """
 
     def __init__(self, table: NodeTable, rows: Any) -> None:
         self._table, self._rows = table, rows
         self.most_cpus_milli, self.most_gpu_milli = table.most_cpus_milli, table.most_gpu_milli
-        self.most_ram_bytes = table.most_ram_bytes
+
+    @property
+    def most(self) -> Floats:
+        """GPUs (in milli), CPUs (in milli) and bytes of RAM of the fleet's largest node, shape (3,)."""
+        return np.array([self.most_gpu_milli, self.most_cpus_milli, self._table.most_ram_bytes])
 
     @property
     def pool(self) -> Ints:

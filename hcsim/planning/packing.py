@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hcsim.plan import Plan
-from hcsim.scores import Floats, Nodes, Score, Scorer
+from hcsim.scores import Floats, Nodes, Score, Scorer, Want
 from hcsim.strategy import Strategy, while_waiting
 from hcsim.view import View
 
@@ -49,3 +49,16 @@ def cpus_share(nodes: Nodes, less_milli: int = 0) -> Floats:
     """CPUs left of each node, less some, as a share of those of the fleet's largest; 0 where the fleet does not say."""
     left = nodes.cpus_milli
     return np.where(np.isinf(left), 0.0, left - less_milli) / nodes.most_cpus_milli
+
+
+def left_shares(nodes: Nodes) -> Floats:
+    """GPUs, CPUs and RAM left of each node, as shares of those of the fleet's largest, shape (nodes, 3); 0 where the
+    fleet does not say."""
+    host = (np.where(np.isinf(left), 0.0, left) for left in (nodes.cpus_milli, nodes.ram_bytes))
+    return np.stack([nodes.gpu_milli.sum(1), *host], 1) / nodes.most
+
+
+def asked_shares(nodes: Nodes, want: Want) -> Floats:
+    """GPUs, CPUs and RAM that a job asks for, likewise, shape (3,)."""
+    shares: Floats = np.array([want.gpu_milli, want.cpus_milli, want.ram_bytes]) / nodes.most
+    return shares

@@ -371,7 +371,7 @@ class Simulation(LaneEnvironment):
             lost_s = self._fall_back(job, self._ran_s.pop(job))  # what it was writing is not whole
         left = tuple(part for part in allocation if part[0] != node)
         size = sum(mask.bit_count() for _, mask, _ in left)
-        if phase == _DRAINING or size < self.jobs.min_gpus[job]:
+        if phase == _DRAINING or not left or size < self.jobs.min_gpus[job]:
             self._stop(job)
             self.tell(Kind.LOST, job, node, lost_s)
             return

@@ -23,11 +23,15 @@ from hcsim.rng import stream, uniform
 from hcsim.scores import Nodes, NodeTable, Scorer, Want
 from hcsim.sim import Simulation
 from hcsim.state import State
+from hcsim.strategies.consolidated import Consolidated
 from hcsim.strategies.dot_product import DotProduct
 from hcsim.strategies.fgd import Fgd
 from hcsim.strategies.gpu_clustering import GpuClustering
 from hcsim.strategies.gpu_packing import GpuPacking
 from hcsim.strategies.random_node import RandomNode
+from hcsim.strategies.spread import Spread
+from hcsim.strategies.synergy import Synergy
+from hcsim.strategies.tetris import Tetris
 from hcsim.strategies.weighted_best_fit import WeightedBestFit
 from hcsim.testing import _World, _worlds, violation
 
@@ -150,6 +154,89 @@ def test_random_node(seed: int) -> None:
     assert placements(RandomNode(), machines(3, 2), jobs, seed) == expected
 
 
+def starts(strategy: Strategy, fleet: Fleet, jobs: Jobs) -> list[tuple[float, dict[int, int]]]:
+    """When each job starts, and its mask of GPUs by node."""
+    log = Log()
+    run(Simulation(fleet, jobs), strategy, State(fleet, jobs, estimate_s=np.array(jobs.duration_s).data), log)
+    assert not violation(log, fleet, jobs)
+    rows = log.array()
+    assert (rows["kind"] == Kind.FINISHED).sum() == len(jobs) == (rows["kind"] == Kind.STARTED).sum()
+    out = []
+    for job in range(len(jobs)):
+        mine = rows[rows["subject"] == job]
+        placed = mine[mine["kind"] == Kind.PLACED]
+        where = dict(zip(placed["node"].tolist(), placed["value"].astype(int).tolist(), strict=True))
+        out.append((float(mine["time_s"][mine["kind"] == Kind.STARTED][0]), where))
+    return out
+
+
+def at_once(*asked: tuple[int, float, float]) -> Jobs:
+    """(GPUs, CPUs, seconds) of jobs that all come at 0."""
+    gpus, cpus, seconds = zip(*asked, strict=True)
+    return Jobs.build(arrival_s=[0.0] * len(asked), duration_s=seconds, gpus=gpus, cpus=cpus)
+
+
+def test_tetris_aligns() -> None:
+    # Two nodes of 4 GPUs and 16 CPUs. On an empty one J0 (1 GPU, 8 CPUs) aligns by 1/4 + 1/2 = 0.75, J1 (4, 4) by 1.25,
+    # J2 (2, 2) by 0.625. J1 goes first: node 0. Then only node 1 has GPUs: J0 there (0.75), and J2 (0.5 × 0.75 + 0.125
+    # × 0.5).
+    jobs = at_once((1, 8.0, 9.0), (4, 4.0, 9.0), (2, 2.0, 9.0))
+    expected = [(0.0, {1: 1}), (0.0, {0: 15}), (0.0, {1: 6})]
+    assert starts(Tetris(shortness=0.0), machines(2, 4, 16.0), jobs) == expected
+
+
+def test_tetris_weighs_how_short_a_job_is() -> None:
+    # One node of 2 GPUs; J0 (2 GPUs, 100 s) aligns by 1, J1 (1 GPU, 10 s) by 0.5. Work is 100 × 1 and 10 × 0.5, in the
+    # mean 52.5, alignment 0.75: J0 is worth 1 − 0.75 × 100 / 52.5 = −0.43, J1 0.5 − 0.75 × 5 / 52.5 = 0.43.
+    jobs = at_once((2, 0.0, 100.0), (1, 0.0, 10.0))
+    assert [each[0] for each in starts(Tetris(), machines(1, 2), jobs)] == [10.0, 0.0]
+    assert [each[0] for each in starts(Tetris(shortness=0.0), machines(1, 2), jobs)] == [0.0, 100.0]
+    # Of equal demands the shortest goes first, whatever the weight.
+    same = at_once((2, 0.0, 100.0), (2, 0.0, 10.0))
+    assert [each[0] for each in starts(Tetris(shortness=0.0), machines(1, 2), same)] == [10.0, 0.0]
+
+
+def test_synergy() -> None:
+    # Two nodes of 2 GPUs and 10 CPUs. J2 (2 GPUs) goes first: node 0. Then J1 (9 CPUs) before J0 (1 CPU): node 1, where
+    # a GPU and a CPU are left for J0. J3 (0.5 CPUs) is last and waits for 9 s.
+    jobs = at_once((1, 1.0, 9.0), (1, 9.0, 9.0), (2, 2.0, 9.0), (1, 0.5, 9.0))
+    assert starts(Synergy(), machines(2, 2, 10.0), jobs) == [
+        (0.0, {1: 2}), (0.0, {1: 1}), (0.0, {0: 3}), (9.0, {0: 1})
+    ]  # fmt: skip
+
+
+def test_spread() -> None:
+    # Two nodes of 4 GPUs. J0: node 0; J1: node 1, where more is free. J2 (4 GPUs) finds 3 and 3: GPU by GPU from node
+    # 0, 1, 0, 1. J3 (half a GPU): one free on each, node 0; J4 likewise on node 1, J5 on node 0 again, beside J3.
+    jobs = Jobs.build(
+        arrival_s=np.arange(6.0), duration_s=[100.0] * 6, gpus=[1, 1, 4, 1, 1, 1], gpu_milli=[1000] * 3 + [500] * 3
+    )
+    assert starts(Spread(), machines(2, 4), jobs) == [
+        (0.0, {0: 1}), (1.0, {1: 1}), (2.0, {0: 6, 1: 6}), (3.0, {0: 8}), (4.0, {1: 8}), (5.0, {0: 8})
+    ]  # fmt: skip
+
+
+def test_consolidated() -> None:
+    # Two nodes of 4 GPUs. J0 and J1 (3 GPUs, 100 s) leave one free on each. J2 (2 GPUs) comes at 1 and waits for two on
+    # one node: 10 s, then it takes one of each; or until 100.
+    jobs = Jobs.build(arrival_s=[0.0, 0.0, 1.0], duration_s=[100.0, 100.0, 8.0], gpus=[3, 3, 2])
+    assert starts(Consolidated(patience_s=10.0), machines(2, 4), jobs)[2] == (11.0, {0: 8, 1: 8})
+    assert starts(Consolidated(patience_s=0.0), machines(2, 4), jobs)[2] == (1.0, {0: 8, 1: 8})
+    assert starts(Consolidated(patience_s=np.inf), machines(2, 4), jobs)[2] == (100.0, {0: 3})
+
+
+def test_consolidated_takes_few_nodes() -> None:
+    # Three nodes of 4 GPUs. Best fit puts J0 (3) and J1 (1) on node 0, J2 (2) on node 1; node 2 is there for J3 (4).
+    jobs = Jobs.build(arrival_s=[0.0] * 3 + [1.0], duration_s=[100.0] * 4, gpus=[3, 1, 2, 4])
+    fleet = machines(3, 4)
+    found = starts(Consolidated(patience_s=0.0), fleet, jobs)
+    assert [sorted(where) for _, where in found[:3]] == [[0], [0], [1]]
+    assert found[3] == (1.0, {2: 15})
+    # J0 (3), J1 (2) and J2 (3) each have a node, and leave 1, 2 and 1: J3 fills node 1 first.
+    jobs = Jobs.build(arrival_s=[0.0] * 3 + [1.0], duration_s=[100.0] * 4, gpus=[3, 2, 3, 4])
+    assert starts(Consolidated(patience_s=0.0), fleet, jobs)[3] == (1.0, {0: 8, 1: 12, 2: 8})
+
+
 # -- the ranking ----------------------------------------------------------------------------------------------------
 
 
@@ -167,7 +254,7 @@ class ByEverything(Packing, Scorer):
         return score
 
 
-RULES: list[Callable[[], Packing]] = [ByEverything, WeightedBestFit, GpuClustering, GpuPacking, Fgd]
+RULES: list[Callable[[], Packing]] = [ByEverything, WeightedBestFit, GpuClustering, GpuPacking, Fgd, Tetris]
 
 
 @dataclass(frozen=True)
