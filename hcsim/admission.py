@@ -138,7 +138,7 @@ def _move(state: State, action: Action, rows: list[Row]) -> int:
         size = sum(mask.bit_count() for _, mask, _ in old)
     elif not books.min_gpus[job] <= size <= books.max_gpus[job]:
         size = -1
-    rule = books.rule(job, target, size) if size > 0 else Rule.GANG
+    rule = books.rule(job, target, size) if size >= 0 else Rule.GANG
     if not held:
         rule = rule or Rule.CAPACITY
     if rule:

@@ -20,6 +20,7 @@ from hcsim.queue import WAITING, KeyedQueue, Queue
 
 if TYPE_CHECKING:
     from hcsim.plan import Plan
+    from hcsim.scores import NodeTable, Ranking
 
 
 class Status(IntEnum):
@@ -94,6 +95,10 @@ class Books:
         self.milli = jobs.gpu_milli.data
         self.min_gpus = jobs.min_gpus.data
         self.max_gpus = jobs.max_gpus.data
+        self.cpus = jobs.cpus.data
+        self.ram_bytes = jobs.ram_bytes.data
+        self.gpu_type = jobs.gpu_type.data
+        self.gpu_types = (*jobs.gpu_types, "")  # code -1, the last: any
         self.tenant = jobs.tenant.data
         self.priority = jobs.priority.data
         self.deadline_s = jobs.deadline_s.data
@@ -117,6 +122,8 @@ class Books:
         self.claims: dict[int, Allocation] = {}  # job -> GPUs it holds or will hold, in the order of placement
         self.queue = Queue(self.job_class, self.status)
         self.keyed: dict[Callable[[int], float], KeyedQueue] = {}
+        self.node_table: NodeTable | None = None  # with the rankings of nodes, once a strategy places by score
+        self.rankings: list[Ranking] = []
 
         self.ends: list[tuple[float, int]] | None = None  # (estimated end, job) of claims, sorted, once asked for
         self.end_of: dict[int, float] = {}
@@ -187,7 +194,7 @@ class Books:
         """Rented nodes that were opened for a claim that does not stand are spare again."""
         capacity = self.capacity
         for node, _, _ in allocation:
-            whole = capacity.free[node] == capacity.size[capacity.pool_of[node]]
+            whole = capacity.free[node] == capacity.size[capacity.pool_of[node]] and not capacity.cpu_jobs.get(node)
             if self.node_state[node] == NodeState.OFF and whole:
                 capacity.close(node, spare=True)
 
@@ -217,7 +224,7 @@ class Books:
             if p >= 0 and capacity.pool_of[node] != p:
                 return Rule.GANG  # a gang stays within one pool: the interconnect ends there
             p = capacity.pool_of[node]
-            if milli != self.milli[job] or mask >> capacity.size[p] or mask <= 0:
+            if milli != self.milli[job] or mask >> capacity.size[p] or mask < bool(self.gpus[job]):
                 return Rule.GANG
             held += mask.bit_count()
         static = self.demands.rules[c][p]
@@ -226,4 +233,6 @@ class Books:
         least, most = (gpus, gpus) if gpus else (self.min_gpus[job], self.max_gpus[job])
         if not least <= held <= most or len({part[0] for part in allocation}) != len(allocation):
             return Rule.GANG
+        if not most and len(allocation) > 1:
+            return Rule.GANG  # without GPUs a job is on one node
         return Rule.OK

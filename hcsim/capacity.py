@@ -8,7 +8,7 @@ one heap, a claim costs nothing but the count, and a release pushes the node int
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from math import inf
+from math import ceil, floor, inf
 
 from hcsim.actions import Allocation
 from hcsim.constraints import Demands
@@ -29,6 +29,11 @@ def lowest_bits(mask: int, count: int) -> int:
         mask ^= bit
         count -= 1
     return taken
+
+
+def _most(has: float) -> float:
+    """What a node has, in whole numbers; 0 is not modelled, and any demand fits."""
+    return floor(round(has, 6)) if has else inf
 
 
 _LOWEST8 = [[lowest_bits(mask, g) for g in range(17)] for mask in range(256)]
@@ -55,10 +60,20 @@ class Capacity:
         self.stock = [inf] * len(pools)  # how many of them can be had
         self.barred = [False] * len(pools)  # pools whose budget is spent
         self.shared: list[dict[tuple[int, int], int]] = [{} for _ in pools]  # (node, gpu) -> free milli-GPU
-        self.track_host = any(demands.cpus) or any(demands.ram_bytes)  # free CPUs and RAM are kept only if anyone asks
-        self.cpus = [pools[p].cpus_per_node or inf for p in self.pool_of] if self.track_host else []
-        self.ram = [pools[p].ram_bytes_per_node or inf for p in self.pool_of] if self.track_host else []
-        self._demands = demands
+        # Free milli-CPUs and bytes of RAM are kept only if anyone asks, in whole numbers: what fits exactly fits.
+        self.track_host = any(demands.cpus) or any(demands.ram_bytes)
+        self.cpus_of_pool = [_most(pool.cpus_per_node * 1000.0) for pool in pools]
+        self.ram_of_pool = [_most(pool.ram_bytes_per_node) for pool in pools]
+        self.cpus = [self.cpus_of_pool[p] for p in self.pool_of] if self.track_host else []
+        self.ram = [self.ram_of_pool[p] for p in self.pool_of] if self.track_host else []
+        self.host = [
+            (ceil(round(cpus * 1000.0, 6)), ceil(ram))
+            for cpus, ram in zip(demands.cpus, demands.ram_bytes, strict=True)
+        ]
+        self.up = bytearray(0 if pools[p].elastic else 1 for p in self.pool_of)  # nodes that are neither off nor down
+        self.cpu_jobs: dict[int, int] = {}  # node -> claims on it without a GPU
+        #: What has changed, (allocation, 1: taken, -1: given back, 0: all of its nodes), once somebody wants to know.
+        self.news: list[tuple[Allocation, int]] | None = None
         # closed[scope]: demand classes known not to fit in that set of pools; openers[pool]: what a release re-opens
         self.closed: dict[tuple[int, ...], set[int]] = {}
         self.openers: list[dict[tuple[tuple[int, ...], int], int]] = [{} for _ in pools]
@@ -66,7 +81,7 @@ class Capacity:
         self._exact: dict[int, list[list[int]]] = {}  # pool -> heap of nodes per exact free count, once asked for
         self._steps: list[list[list[tuple[list[int], bytearray, int]]]] = [[] for _ in pools]
         for p, size in enumerate(self.size):
-            for g in {min(g, size) for g in demands.gpus} | {size}:
+            for g in {min(g, size) for g in demands.gpus if g} | {size}:
                 self._add_level(p, g)
 
     def _add_level(self, p: int, g: int) -> None:
@@ -159,17 +174,23 @@ class Capacity:
         mask = self.mask[node] or (((1 << self.size[self.pool_of[node]]) - 1) if self.off[node] else 0)
         return _LOWEST8[mask][g] if mask < 256 else lowest_bits(mask, g)
 
+    def host_fits(self, node: int, c: int, nodes: int) -> bool:
+        """Whether a node has the CPUs and RAM that demand class ``c`` takes of each of so many nodes."""
+        cpus, ram = self.host[c]
+        return self.cpus[node] >= -(-cpus // nodes) and self.ram[node] >= -(-ram // nodes)
+
     def holds(self, allocation: Allocation, c: int) -> bool:
         """Whether every GPU of an allocation, and the CPUs and RAM of demand class ``c``, can be claimed now."""
-        if self.track_host:
-            cpus, ram = (each / max(len(allocation), 1) for each in (self._demands.cpus[c], self._demands.ram_bytes[c]))
-            if any(self.cpus[node] < cpus or self.ram[node] < ram for node, _, _ in allocation):
-                return False
+        if self.track_host and not all(self.host_fits(node, c, len(allocation)) for node, _, _ in allocation):
+            return False
         opened = 0
         for node, mask, milli in allocation:
             if self.off[node]:
                 opened += 1
                 if self.spare_allowed(self.pool_of[node]) < opened:
+                    return False
+            elif not mask:
+                if not self.up[node]:
                     return False
             elif milli == 1000:
                 if self.mask[node] & mask != mask:
@@ -185,10 +206,13 @@ class Capacity:
     def take(self, allocation: Allocation, c: int) -> None:
         """Claim an allocation that :meth:`holds` for demand class ``c`` (-1: GPUs only); off nodes are opened."""
         if self.track_host and c >= 0:
-            self.use_host(allocation, c, -1.0)
+            self.use_host(allocation, c, -1)
         for node, mask, milli in allocation:
             if self.off[node]:
                 self.open(node)
+            if not mask:
+                self.cpu_jobs[node] = self.cpu_jobs.get(node, 0) + 1
+                continue
             p = self.pool_of[node]
             if milli != 1000:
                 gpu = mask.bit_length() - 1
@@ -203,13 +227,21 @@ class Capacity:
             self.free[node] = left = free - POPCOUNT[mask]
             if self._exact:
                 self._list_exact(node, left)
+        if self.news is not None:  # after those of nodes that were opened
+            self.news.append((allocation, 1))
 
     def give(self, allocation: Allocation, c: int) -> None:
         """Return what :meth:`take` claimed."""
         if self.track_host and c >= 0:
-            self.use_host(allocation, c, 1.0)
+            self.use_host(allocation, c, 1)
+        if self.news is not None:
+            self.news.append((allocation, -1))
         for node, mask, milli in allocation:
             p = self.pool_of[node]
+            if not mask:
+                self.cpu_jobs[node] -= 1
+                self.reopen(p)
+                continue
             if milli != 1000:
                 gpu = mask.bit_length() - 1
                 left = self.shared[p][node, gpu] + milli
@@ -234,12 +266,13 @@ class Capacity:
             if self.openers[p]:
                 self._reopen(p, new)
 
-    def use_host(self, allocation: Allocation, c: int, sign: float) -> None:
-        """A gang's CPUs and RAM are spread evenly over its nodes."""
-        cpus, ram = self._demands.cpus[c], self._demands.ram_bytes[c]
+    def use_host(self, allocation: Allocation, c: int, sign: int) -> None:
+        """A gang's CPUs and RAM are spread evenly over its nodes, rounded up to whole milli-CPUs and bytes."""
+        cpus, ram = self.host[c]
+        nodes = len(allocation)
         for node, _, _ in allocation:
-            self.cpus[node] += sign * cpus / len(allocation)
-            self.ram[node] += sign * ram / len(allocation)
+            self.cpus[node] -= sign * (-cpus // nodes)
+            self.ram[node] -= sign * (-ram // nodes)
 
     def _rise(self, p: int, node: int) -> None:
         """A node has all its GPUs from now: list it where it qualifies, re-open the classes that it may hold."""
@@ -247,6 +280,9 @@ class Capacity:
         self.mask[node] = (1 << size) - 1
         self.free[node] = size
         self.full[p] += 1
+        self.up[node] = 1
+        if self.news is not None:
+            self.news.append((((node, 0, 0),), 0))
         for heap, listed, first in self._steps[p][size]:
             if not listed[node - first]:
                 listed[node - first] = 1
@@ -287,6 +323,10 @@ class Capacity:
             del self.shared[p][gpu]
         self.free[node] = 0
         self.mask[node] = 0
+        self.up[node] = 0
+        self.cpu_jobs.pop(node, None)
+        if self.news is not None:
+            self.news.append((((node, 0, 0),), 0))
         if spare and not self.off[node]:
             self.off[node] = 1
             heappush(self.spare[p], node)

@@ -111,7 +111,7 @@ def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -
         + [[False] * len(pools)]
     )
     gpus = want["gpus"][:, None]
-    nodes_needed = -(-gpus // per_node)
+    nodes_needed = np.maximum(-(-gpus // per_node), 1)
     bar(Rule.RESIDENCY, _abroad(jobs, fleet)[want["residency"]][:, fleet.pool_site] != 0)
     bar(Rule.GPU_TYPE, by_type[want["gpu_type"]])
     bar(Rule.GPU_MEMORY, want["gpu_memory_bytes"][:, None] > np.array([p.gpu_memory_bytes for p in pools]))

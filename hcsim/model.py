@@ -108,10 +108,13 @@ def _check(full: Columns, names: dict[str, tuple[str, ...]], refuse: Callable[[M
         bad = ~((full[key] >= least) & (full[key] <= most))
         if key == "user_estimate_s":
             bad, said = bad & ~np.isnan(full[key]), f"{said} (NaN: none)"
-        refuse(bad, key, f"at least {least}" if key == "gpus" else said)
+        elif key == "gpus":
+            hosts = (full["cpus"] > 0) | (full["ram_bytes"] > 0)
+            bad, said = bad & ~((full[key] == 0) & hosts), f"at least {least} (0 with cpus or ram_bytes)"
+        refuse(bad, key, said)
     refuse(~(full["checkpoint_interval_s"] > 0), "checkpoint_interval_s", "> 0 (inf: never)")
     refuse(~(full["deadline_s"] > -math.inf), "deadline_s", "a number (inf: none)")
-    refuse((full["gpu_milli"] < 1000) & (full["gpus"] > 1), "gpu_milli", "1000 for a gang of several GPUs")
+    refuse((full["gpu_milli"] < 1000) & (full["gpus"] != 1), "gpu_milli", "1000 unless gpus is 1")
     for key, table in NAME_TABLES.items():
         least = 0 if key == "tenant" else -1
         bad = (full[key] < least) | (full[key] >= len(names[table]))
@@ -148,9 +151,9 @@ class Jobs:
 
     ``duration_s`` is the run time on the trace's own GPUs (speed 1.0 in :mod:`hcsim.perf`) with its requested gang of
     ``gpus``; it is the world's secret, and no strategy sees it. A gang of ``gpus`` devices starts at once or not at
-    all; ``gpu_milli`` below 1000 asks for a share of one GPU. ``tenant``, ``gpu_type``, ``residency``,
-    ``dataset_site`` and ``model`` (what is trained, such as ``resnet50``) are codes into the name tables below; -1
-    means no restriction, no dataset, not known. A ``gpu_type``
+    all; ``gpu_milli`` below 1000 asks for a share of one GPU, ``gpus`` 0 for CPUs and RAM alone. ``tenant``,
+    ``gpu_type``, ``residency``, ``dataset_site`` and ``model`` (what is trained, such as ``resnet50``) are codes into
+    the name tables below; -1 means no restriction, no dataset, not known. A ``gpu_type``
     entry may name several types joined by ``|``, a ``residency`` entry several jurisdictions, a ``dataset_site`` entry
     the homes of its replicas. ``dataset`` numbers datasets that jobs have in common (-1: one of its own): they
     agree in its homes, its size and their residency, which binds it. Work is checkpointed every

@@ -38,8 +38,8 @@ class Perf:
     """Relative speed per GPU type times a placement-quality factor.
 
     A gang that uses the fewest nodes it could runs at the GPU type's speed; on more nodes it runs at ``spread_factor``
-    times that (placement sensitivity, Tiresias, NSDI'19, sec. 2.2). An elastic job with k times its reference GPUs
-    runs ``k ** scaling`` times as fast.
+    times that (placement sensitivity, Tiresias, NSDI'19, sec. 2.2). A job without GPUs runs at speed 1 everywhere. An
+    elastic job with k times its reference GPUs runs ``k ** scaling`` times as fast.
     """
 
     speed: Mapping[str, float] = field(default_factory=dict)
@@ -82,6 +82,8 @@ class Perf:
         if len(allocation) == 1:
             mask = allocation[0][1]
             held = mask.bit_count()
+            if not gpus:
+                return 1.0  # CPUs are taken to be alike
             return speed if held == gpus else speed * (held / gpus) ** self.scaling
         held = sum(mask.bit_count() for _, mask, _ in allocation)
         rate = speed if held == gpus else speed * (held / gpus) ** self.scaling

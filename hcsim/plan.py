@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from hcsim.actions import Action, Allocation, Verb
 from hcsim.books import Books, Status
 from hcsim.capacity import POPCOUNT, Capacity
 from hcsim.model import InputError
 from hcsim.queue import Queue
+
+if TYPE_CHECKING:
+    from hcsim.scores import Score
 
 _PLACE = int(Verb.PLACE)
 _CLAIMING = frozenset(map(int, (Verb.PLACE, Verb.PREEMPT, Verb.MIGRATE, Verb.RESIZE)))
@@ -25,7 +30,7 @@ class Plan:
     ``first_fit`` and the rest see the plan so far. Hard rules are advisory here and authoritative at admission.
     """
 
-    __slots__ = ("_actions", "_books", "_first", "_found", "_job", "_taken", "timers")
+    __slots__ = ("_actions", "_books", "_first", "_found", "_job", "_score", "_taken", "timers")
 
     def __init__(self, books: Books) -> None:
         self._books = books
@@ -34,6 +39,7 @@ class Plan:
         self._taken: set[int] = set()  # jobs that this plan has acted on
         self._job = -1  # the job that was searched for last ...
         self._first = False  # ... whether by first fit over all its pools ...
+        self._score: Score | None = None  # ... or by this rule ...
         self._found: Allocation | None = None  # ... and what was found, good until capacity changes
         if books.budgets is not None:
             for end_s in books.budgets.check(books.now):
@@ -48,24 +54,25 @@ class Plan:
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
-    def placeable(self, queue: Queue, pools: Sequence[int] | None = None) -> Iterable[int]:
+    def placeable(self, queue: Queue, pools: Sequence[int] | None = None, score: Score | None = None) -> Iterable[int]:
         """Jobs of ``queue`` in its order that fit somewhere now (in ``pools``, if given), found lazily.
 
-        A demand class that does not fit is skipped whole, until GPUs come free that might hold it.
+        A demand class that does not fit is skipped whole, until GPUs come free that might hold it. With ``score`` they
+        are searched for as :meth:`scored_fit` does.
         """
         scope = None if pools is None else tuple(pools)
         job = queue.only()
         if job < 0:
-            return self._placeable(queue, scope)
+            return self._placeable(queue, scope, score)
         if job in self._taken or (self._books.capacity.closed and self._shut(self._books.job_class[job], scope)):
             return ()
-        return () if self._search(job, scope, best=False) is None else (job,)
+        return () if self._search(job, scope, score=score) is None else (job,)
 
     def _shut(self, c: int, scope: tuple[int, ...] | None) -> bool:
         books = self._books
         return c in books.capacity.closed.get(books.demands.pools[c] if scope is None else scope, ())
 
-    def _placeable(self, queue: Queue, scope: tuple[int, ...] | None) -> Iterator[int]:
+    def _placeable(self, queue: Queue, scope: tuple[int, ...] | None, score: Score | None) -> Iterator[int]:
         classes = [c for c in queue.counts if not self._shut(c, scope)]
         if not classes:
             return
@@ -73,7 +80,7 @@ class Plan:
         for job in jobs:
             if job in self._taken:
                 continue
-            if self._search(job, scope, best=False) is not None:
+            if self._search(job, scope, score=score) is not None:
                 yield job
             elif len(classes) == 1:
                 return
@@ -87,14 +94,31 @@ class Plan:
         if job == self._job and self._first and pools is None:
             return self._found
         self._books.here(job)
-        return self._search(job, pools, best=False)
+        return self._search(job, pools)
 
     def best_fit(self, job: int, pools: Sequence[int] | None = None) -> Allocation | None:
         """Like :meth:`first_fit`, on the node with the fewest claimable GPUs that still fit, pool by pool."""
         self._books.here(job)
         return self._search(job, pools, best=True)
 
-    def _search(self, job: int, pools: Sequence[int] | None, *, best: bool) -> Allocation | None:
+    def scored_fit(self, job: int, score: Score, pools: Sequence[int] | None = None) -> Allocation | None:
+        """GPUs for a job on the node that ``score`` says is best, of all allowed pools; see
+        :func:`hcsim.scores.search`."""
+        if job == self._job and self._score is score and pools is None:
+            return self._found
+        self._books.here(job)
+        return self._search(job, pools, score=score)
+
+    def best_score(self, job: int, score: Score) -> float | None:
+        """The score of the node that :meth:`scored_fit` would take of those that are on; None when none has room."""
+        from hcsim.scores import ranking
+
+        said = ranking(self._books, score).find(self._books.job_class[self._books.here(job)])[1]
+        return None if said is None else float(said)
+
+    def _search(
+        self, job: int, pools: Sequence[int] | None, *, best: bool = False, score: Score | None = None
+    ) -> Allocation | None:
         books = self._books
         c = books.job_class[job]
         demands, capacity = books.demands, books.capacity
@@ -105,10 +129,14 @@ class Plan:
             scope = tuple(pools)
             allowed = tuple(p for p in scope if p in allowed)
         found: Allocation | None = None
-        if demands.milli[c] != 1000 or capacity.track_host:
-            from hcsim.sharing import search
+        if score is not None and any(g <= capacity.size[p] for p in allowed):
+            from hcsim.scores import search
 
-            found = search(books, c, allowed, best=best)
+            found = search(books, c, score, None if pools is None else allowed)
+        elif demands.milli[c] != 1000 or capacity.track_host:
+            from hcsim.sharing import search as scan
+
+            found = scan(books, c, allowed, best=best)
         else:
             for p in allowed:
                 size = capacity.size[p]
@@ -123,9 +151,16 @@ class Plan:
         if found is None:
             capacity.shut(scope, c, g if demands.milli[c] == 1000 and not capacity.track_host else 1)
         self._job = job
-        self._first = pools is None and not best
+        self._first = pools is None and not best and score is None
+        self._score = score if pools is None else None
         self._found = found
         return found
+
+    def nodes_with_room(self, job: int, score: Score) -> npt.NDArray[np.intp]:
+        """All nodes that are on and have room for a job on one node, in the order of ``score``'s ties."""
+        from hcsim.scores import ranking
+
+        return ranking(self._books, score).with_room(self._books.job_class[self._books.here(job)])
 
     def fits(self, job: int, where: int | Allocation) -> bool:
         """Whether a job could be placed there now, by every hard rule and what the plan has taken so far."""
@@ -150,6 +185,16 @@ class Plan:
             parts.append((node, mask, 1000))
             left -= count
         return () if left else tuple(parts)
+
+    def claims(self) -> dict[int, Allocation]:
+        """Job -> GPUs that it holds or will hold once this plan is admitted."""
+        claims = dict(self._books.claims)
+        for verb, job, allocation, _, held in self._actions:
+            if verb == Verb.PREEMPT:
+                del claims[job]
+            elif held and verb in _CLAIMING:
+                claims[job] = allocation
+        return claims
 
     def placed(self) -> dict[int, Allocation]:
         """Job -> allocation of the jobs that this plan places and that fit."""
@@ -344,6 +389,8 @@ class Plan:
 
             return share_on(books, node, books.milli[job])
         gpus = books.gpus[job]
+        if not gpus:
+            return ((node, 0, 1000),)
         mask = books.capacity.lowest(node, gpus) if gpus <= books.capacity.size[books.capacity.pool_of[node]] else 0
         return ((node, mask, 1000),) if mask else ()
 

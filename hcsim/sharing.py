@@ -12,16 +12,14 @@ def search(books: Books, c: int, pools: tuple[int, ...], *, best: bool) -> Alloc
     g, milli = d.gpus[c], d.milli[c]
     for p in pools:
         size = capacity.size[p]
-        nodes = -(-g // size)
+        nodes = max(-(-g // size), 1)
         per_node = min(g, size)
         found: list[tuple[int, int]] = []
         for node in range(capacity.first[p], capacity.first[p + 1]):
-            if capacity.track_host and (
-                capacity.cpus[node] < d.cpus[c] / nodes or capacity.ram[node] < d.ram_bytes[c] / nodes
-            ):
+            if not capacity.up[node] or (capacity.track_host and not capacity.host_fits(node, c, nodes)):
                 continue
             if milli != 1000:
-                if not capacity.off[node] and share_on(books, node, milli):  # a node that is off comes last, by quota
+                if share_on(books, node, milli):
                     found.append((capacity.free[node], node))
             elif capacity.free[node] >= per_node:
                 found.append((capacity.free[node], node))
@@ -39,7 +37,7 @@ def search(books: Books, c: int, pools: tuple[int, ...], *, best: bool) -> Alloc
         parts, left = [], g
         for _, node in found[:nodes]:
             count = min(left, size)
-            parts.append((node, capacity.lowest(node, count), 1000))
+            parts.append((node, capacity.lowest(node, count), 1000))  # mask 0 of a job without GPUs
             left -= count
         return tuple(parts)
     return None
@@ -48,8 +46,10 @@ def search(books: Books, c: int, pools: tuple[int, ...], *, best: bool) -> Alloc
 def share_on(books: Books, node: int, milli: int) -> Allocation:
     """A share of the fullest shared GPU of a node that still has it, else of a free GPU; empty when there is none."""
     capacity = books.capacity
-    open_gpus = [(left, gpu) for (n, gpu), left in capacity.shared[capacity.pool_of[node]].items() if n == node]
-    fitting = [(left, gpu) for left, gpu in open_gpus if left >= milli]
+    p = capacity.pool_of[node]
+    shared = capacity.shared[p]
+    lefts = [(shared.get((node, gpu), 0), gpu) for gpu in range(capacity.size[p])] if shared else ()
+    fitting = [(left, gpu) for left, gpu in lefts if left >= milli]
     if fitting:
         return ((node, 1 << min(fitting)[1], milli),)
     mask = capacity.lowest(node, 1)

@@ -120,7 +120,7 @@ class State:
     def _is_idle(self, node: int) -> bool:
         """Whether a node is up and nobody claims or still drains any of its GPUs."""
         capacity = self.books.capacity
-        free = capacity.free[node] == capacity.size[capacity.pool_of[node]]
+        free = capacity.free[node] == capacity.size[capacity.pool_of[node]] and not capacity.cpu_jobs.get(node)
         if not free or self.books.node_state[node] != NodeState.UP:
             return False
         return not any(part[0] == node for used in self._draining.values() for part in used)
@@ -185,7 +185,7 @@ class State:
         standing = tuple(p for p in allocation if p[0] not in gone and books.node_state[p[0]] in there)
         books.capacity.give(standing, -1)
         if books.capacity.track_host:
-            books.capacity.use_host(allocation, books.job_class[job], 1.0)
+            books.capacity.use_host(allocation, books.job_class[job], 1)
         if self._elastic:
             self._watch(standing, t)
 
@@ -296,8 +296,8 @@ class State:
         old = books.claims[job]
         books.claims[job] = left = tuple(part for part in old if part[0] != node)
         if books.capacity.track_host:  # its CPUs and RAM go along, even where that is more than there is
-            books.capacity.use_host(old, books.job_class[job], 1.0)
-            books.capacity.use_host(left, books.job_class[job], -1.0)
+            books.capacity.use_host(old, books.job_class[job], 1)
+            books.capacity.use_host(left, books.job_class[job], -1)
         books.status[job] = Status.PLACED
         books.since_s[job] = t
         if books.ends is not None:

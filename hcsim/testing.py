@@ -157,7 +157,7 @@ class _Audit:
             return f"is placed in {jurisdiction}, outside its residency"
         if jobs.gpu_type[job] >= 0 and fleet.pools[p].gpu not in jobs.gpu_types[jobs.gpu_type[job]].split("|"):
             return f"is placed on {fleet.pools[p].gpu}, on which it does not run"
-        if mask <= 0 or mask >> fleet.pools[p].gpus_per_node:
+        if mask < bool(jobs.gpus[job]) or mask >> fleet.pools[p].gpus_per_node:
             return f"is placed on GPUs that node {node} does not have"
         return ""
 

@@ -22,7 +22,7 @@ class Event:
 
 def tiny_fleets() -> dict[str, Fleet]:
     """Small fleets by name: one node; nodes for gangs; owned and rented pools under two jurisdictions, with boot delay
-    and quota; nodes that fail; GPUs to share; two GPUs for everyone."""
+    and quota; nodes that fail; GPUs to share; two GPUs for everyone; all sorts of demands."""
 
     def one(name: str, per_node: int, nodes: int, **more: Any) -> Fleet:
         return Fleet((Site("here", (NodePool("own", "A100", per_node, nodes, 1.5, **more),)),), name=name)
@@ -62,6 +62,7 @@ def tiny_fleets() -> dict[str, Fleet]:
         "shared": one("shared", 2, 2),
         "hosts": one("hosts", 4, 2, cpus_per_node=16.0, ram_bytes_per_node=64e9),
         "tight": one("tight", 2, 1),
+        "mixed": one("mixed", 4, 3, cpus_per_node=16.0, ram_bytes_per_node=64e9),
     }
 
 
@@ -102,7 +103,23 @@ def tiny_jobs() -> dict[str, Jobs]:
         "shared": jobs("shared", 24, 60.0, 500.0, (1,), gpu_milli=share),
         "hosts": jobs("hosts", 20, 60.0, 500.0, (1, 2), cpus=rng.choice([2.0, 8.0], 20), ram_bytes=np.full(20, 12e9)),
         "tight": jobs("tight", 20, 400.0, 9000.0, (1, 1, 2), restart_s=np.full(20, 30.0), **overheads),
+        "mixed": _mixed(24),
     }
+
+
+def _mixed(n: int) -> Jobs:
+    """Jobs without a GPU, with a share of one, and with several, that ask for CPUs and RAM."""
+    rng = np.random.default_rng(8)
+    gpus = rng.choice([0, 1, 1, 1, 2, 4, 8], n)
+    return Jobs.build(
+        source="tiny jobs 'mixed'",
+        arrival_s=np.round(np.cumsum(rng.exponential(40.0, n)), 1),
+        duration_s=np.round(rng.lognormal(np.log(600.0), 1.0, n) + 1.0, 1),
+        gpus=gpus,
+        gpu_milli=np.where((gpus == 1) & (rng.random(n) < 0.6), rng.choice([250, 400, 600], n), 1000),
+        cpus=rng.choice([1.5, 4.0, 11.9], n),
+        ram_bytes=rng.choice([4e9, 30e9], n),
+    )
 
 
 EVENTS: dict[str, tuple[Event, ...]] = {

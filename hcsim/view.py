@@ -73,6 +73,20 @@ class View:
         return self._books.max_gpus[: self._books.arrived]
 
     @property
+    def cpus(self) -> memoryview:
+        """CPUs that each job asks for."""
+        return self._books.cpus[: self._books.arrived]
+
+    @property
+    def ram_bytes(self) -> memoryview:
+        """RAM that each job asks for."""
+        return self._books.ram_bytes[: self._books.arrived]
+
+    def gpu_types(self, job: int) -> str:
+        """The GPU types that a job runs on, joined by ``|``; empty: any."""
+        return self._books.gpu_types[self._books.gpu_type[self._books.here(job)]]
+
+    @property
     def tenant(self) -> memoryview:
         """Code of each job's tenant."""
         return self._books.tenant[: self._books.arrived]
@@ -224,6 +238,13 @@ class View:
     def free_gpus(self, node: int) -> int:
         """Whole GPUs of a node that can be claimed now; 0 when it is off or down."""
         return self._books.capacity.free[node]
+
+    def gpu_milli(self, node: int) -> list[int]:
+        """Thousandths of each GPU of a node that can be claimed now."""
+        capacity = self._books.capacity
+        p, mask = capacity.pool_of[node], capacity.mask[node]
+        shared = capacity.shared[p]
+        return [1000 if mask >> gpu & 1 else shared.get((node, gpu), 0) for gpu in range(capacity.size[p])]
 
     def pool_free_gpus(self, pool: int) -> int:
         """Whole GPUs that can be claimed on nodes of a pool that are on."""

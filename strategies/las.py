@@ -65,7 +65,8 @@ class Las(Strategy):
             if short <= 0:
                 second.append(job)
             else:
-                crossing_s = min(crossing_s, view.now + short / (view.gpus[job] * view.milli[job] / 1000))
+                held = view.gpus[job] * view.milli[job] / 1000  # one without GPUs attains none
+                crossing_s = min(crossing_s, view.now + short / held if held else inf)
         return sorted(second, reverse=True), crossing_s
 
 

@@ -14,7 +14,7 @@ with ``aws``, ``azure`` or ``gcp`` for the large three (``aws:us-east-1``), the 
     ``deadline_s``, ``user_estimate_s``, ``iterations``, ``status``.
 ``demands``
     What jobs ask for, without times, so that they can be packed but not replayed: ``gpus`` (int64, may be 0),
-    ``gpu_milli`` (0 to 1000 of each GPU), ``cpus``, ``ram_bytes``.
+    ``gpu_milli`` (0 to 1000 of each GPU), ``cpus``, ``ram_bytes``; optional ``gpu_type`` as of jobs.
 ``requests``
     ``arrival_s`` (may be missing: lengths only); ``prompt_tokens``, ``output_tokens`` (int64; 0 for image models).
     Optional: ``service_s``, ``model``, ``client``, ``hash_ids`` (list of int64, one per prefix block).
@@ -159,7 +159,13 @@ def schema(kind: str) -> Any:
             "iterations": option(number(least)),
             "status": text(required=False),
         },
-        "demands": {"gpus": whole(), "gpu_milli": whole(0, 1000), "cpus": seconds, "ram_bytes": seconds},
+        "demands": {
+            "gpus": whole(),
+            "gpu_milli": whole(0, 1000),
+            "cpus": seconds,
+            "ram_bytes": seconds,
+            "gpu_type": text(required=False),
+        },
         "requests": {
             "arrival_s": number(least, nullable=True),
             "prompt_tokens": whole(),

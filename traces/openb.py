@@ -87,7 +87,9 @@ class OpenbDemands(Source):
         """A row per pod."""
         path = self.file(f"{FOLDER}/openb_pod_list_{self.variant}.csv")
         whole = ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
-        table = read_csv(path, dict.fromkeys(whole, pa.int64()))
+        spec = () if self.variant.startswith("multigpu") else ("gpu_spec",)  # those files do not have it
+        kinds = dict.fromkeys(whole, pa.int64()) | dict.fromkeys(spec, pa.string())
+        table = read_csv(path, kinds, nullable=spec)
         return checked(
             "demands",
             {
@@ -95,6 +97,7 @@ class OpenbDemands(Source):
                 "gpu_milli": table["gpu_milli"].to_numpy(),
                 "cpus": table["cpu_milli"].to_numpy() / 1000.0,
                 "ram_bytes": table["memory_mib"].to_numpy() * MIB,
+                "gpu_type": named(pc.fill_null(table["gpu_spec"], "").to_pandas()) if spec else None,
             },
             str(path),
         )

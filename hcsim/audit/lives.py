@@ -304,6 +304,8 @@ class Lives:
 
     def _rate(self, job: int, where: Allocation) -> float:
         """Reference seconds of work per second: GPU type, size over what was asked for, and spread."""
+        if not self.jobs.gpus[job]:
+            return 1.0  # CPUs are taken to be alike
         p = self._pool_of[where[0][0]]
         held, per_node = sum(mask.bit_count() for _, mask, _ in where), self.fleet.pools[p].gpus_per_node
         size = (held / self.jobs.gpus[job]) ** self.perf.scaling

@@ -63,6 +63,7 @@ class Local:
         for bad, what in (
             (jobs.gpus > largest, f"gpus, more than the {largest} devices of a node"),
             (jobs.gpu_milli < 1000, "gpu_milli, a share of a device"),
+            (jobs.gpus == 0, "gpus, none"),
         ):
             if bad.any():
                 job = int(bad.argmax())

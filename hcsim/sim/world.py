@@ -122,7 +122,7 @@ class Simulation(LaneEnvironment):
             self._node[subject] = node
             if len(allocation) > 1:
                 self._gangs.add(subject)
-            plain = self._plain and len(allocation) == 1 and POPCOUNT[mask] == self._gpus[subject]
+            plain = self._plain and len(allocation) == 1 and mask and POPCOUNT[mask] == self._gpus[subject]
             if plain and subject not in self._saved_at:
                 self._phase[subject] = _RUNNING  # _begin and _rate, written out for the common case
                 self._began_s[subject] = now = self._now
@@ -195,7 +195,7 @@ class Simulation(LaneEnvironment):
 
     def _rate(self, job: int, allocation: Allocation) -> float:
         node, mask, _ = allocation[0]
-        if len(allocation) == 1 and POPCOUNT[mask] == self._gpus[job]:
+        if len(allocation) == 1 and mask and POPCOUNT[mask] == self._gpus[job]:
             return self._node_speed[node]
         p = self._pool_of[node]
         return self._perf.rate(self._speed[p], self._gpus[job], self.fleet.pools[p].gpus_per_node, allocation)
@@ -371,7 +371,7 @@ class Simulation(LaneEnvironment):
             lost_s = self._fall_back(job, self._ran_s.pop(job))  # what it was writing is not whole
         left = tuple(part for part in allocation if part[0] != node)
         size = sum(mask.bit_count() for _, mask, _ in left)
-        if phase == _DRAINING or size < self.jobs.min_gpus[job]:
+        if phase == _DRAINING or not left or size < self.jobs.min_gpus[job]:
             self._stop(job)
             self.tell(Kind.LOST, job, node, lost_s)
             return
