@@ -137,7 +137,7 @@ class Lives:
         self._hold(job, node, 1)
         if life.status == "waiting":
             life.status = "placed"
-        self.nodes.change(node, mask, life.how, milli)
+        self.nodes.change(job, node, mask, life.how, milli)
         if self.data.waits(job, self._site_of[node]):
             self.staging(job, True)
 
@@ -165,8 +165,8 @@ class Lives:
         life, how = self.lives[job], STAGE if on else START
         if life.how != how:
             for node, mask, milli in life.claim:
-                self.nodes.change(node, mask, life.how, -milli)
-                self.nodes.change(node, mask, how, milli)
+                self.nodes.change(job, node, mask, life.how, -milli)
+                self.nodes.change(job, node, mask, how, milli)
             life.how = how
 
     def started(self, job: int, node: int) -> None:
@@ -178,8 +178,8 @@ class Lives:
         for each, mask, milli in where:
             if self.nodes.state[each] != UP:
                 self.now.fail(f"job {job} starts on {self.nodes.name(each)}", self.nodes.state[each], UP)
-            self.nodes.change(each, mask, life.how, -milli)
-            self.nodes.change(each, mask, RUN, milli)
+            self.nodes.change(job, each, mask, life.how, -milli)
+            self.nodes.change(job, each, mask, RUN, milli)
         self.data.started(job, self._site_of[node], life.done_s > 0.0)
         life.status, life.claim, life.uses, life.began_s = "running", [], where, self.now.time_s
         life.starts += 1
@@ -190,15 +190,15 @@ class Lives:
         self._give_claim(life, job)
         for node, mask, milli in life.uses:
             self.nodes.promise(node, mask, -milli)
-            self.nodes.change(node, mask, RUN, -milli)
-            self.nodes.change(node, mask, DRAIN, milli)
+            self.nodes.change(job, node, mask, RUN, -milli)
+            self.nodes.change(job, node, mask, DRAIN, milli)
         self._give_host(life)
         life.status, life.stopped_s, life.moves, life.saves = "draining", self.now.time_s, moves, saves
 
     def _give_claim(self, life: Life, job: int) -> None:
         for node, mask, milli in life.claim:
             self.nodes.promise(node, mask, -milli)
-            self.nodes.change(node, mask, life.how, -milli)
+            self.nodes.change(job, node, mask, life.how, -milli)
             self._hold(job, node, -1)
         life.claim, life.how = [], START
 
@@ -229,7 +229,7 @@ class Lives:
         if how != "finished":
             self.lost_gpu_s += gpu_s
         for node, mask, milli in life.uses:
-            self.nodes.change(node, mask, DRAIN if drains else RUN, -milli)
+            self.nodes.change(job, node, mask, DRAIN if drains else RUN, -milli)
             self._hold(job, node, -1)
             if not drains:
                 self.nodes.promise(node, mask, -milli)
@@ -283,7 +283,7 @@ class Lives:
         self.data.waits(job, self._site_of[left[0][0]])  # it will read its dataset again
         for each, mask, milli in left:
             self.nodes.promise(each, mask, milli)
-            self.nodes.change(each, mask, life.how, milli)
+            self.nodes.change(job, each, mask, life.how, milli)
             self._hold(job, each, 1)
 
     def finished(self, job: int, spent_s: float) -> None:
