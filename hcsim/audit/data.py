@@ -12,7 +12,7 @@ from hcsim.audit.base import Breach, Now, described
 from hcsim.audit.stored import Stored
 from hcsim.events import Row
 from hcsim.fleet import BILLING_MONTH_S, Fleet
-from hcsim.model import Jobs
+from hcsim.model import InputError, Jobs, nearest
 
 
 @dataclass(slots=True)
@@ -41,6 +41,8 @@ class Data:
         self._place = [site.jurisdiction for site in fleet.sites]
         self._legal = [frozenset(names.split("|")) for names in jobs.residencies]
         number = {name: s for s, name in enumerate(fleet.site_names)}
+        for name in {name for names in jobs.dataset_sites for name in names.split("|")} - number.keys():
+            raise InputError(f"{jobs.source}: dataset_site is '{name}', no site; {nearest(name, number)}")
         self._homes = [tuple(number[name] for name in names.split("|")) for names in jobs.dataset_sites]
         self._bound = jobs.residency.tolist()
         self._home_code = jobs.dataset_site.tolist()

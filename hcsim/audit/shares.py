@@ -22,7 +22,7 @@ class Account:
     gpu_s: float = 0.0
     usd: float = 0.0
     joules: float = 0.0
-    grams: float = 0.0  # NaN: energy was taken where no intensity is known
+    grams: float = 0.0  # NaN: of a place where no intensity is known
 
 
 class Shares:
@@ -93,10 +93,8 @@ class Shares:
             return
         p, dt = self._pool_of[node], until - since
         idle_w, more_w = self._idle_w[p], self._more_w[p]
-        dose = 0.0
-        if idle_w or more_w:
-            site = self._site_of[p]
-            dose = self._dose(site, until) - self._dose(site, since)
+        site = self._site_of[p]
+        dose = self._dose(site, until) - self._dose(site, since)
         left = 1000
         who = self._who[gpu]
         if who:
@@ -111,9 +109,8 @@ class Shares:
                     mine.gpu_s += had / 1000.0 * dt
                     mine.usd += had / 1000.0 * usd
                     watts = (had * idle_w + busy * more_w) / 1000.0
-                    if watts:
-                        mine.joules += watts * dt
-                        mine.grams += watts * dose
+                    mine.joules += watts * dt
+                    mine.grams += watts * dose
         if left and idle_w:
             rest = self.accounts[NOBODY, p]
             rest.joules += left / 1000.0 * idle_w * dt
