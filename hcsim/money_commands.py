@@ -132,6 +132,7 @@ def _check(ours: Any, bill_: Any, by: str, tolerance: float, out: str | None) ->
     from rich.console import Console
     from rich.table import Table
 
+    from hcsim.experiment import write_atomically
     from hcsim.focus import compare
 
     for name, frame in (("the bill", bill_), ("a run's bill", ours)):
