@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,14 +26,13 @@ def play(config: DictConfig, folder: Path, chosen: dict[str, str], *, sweep: boo
     from hcsim.cli import CWD, build
     from hcsim.experiment import FILES
     from hcsim.files import replacing
+    from hcsim.kept import config_sha256
     from hcsim.progress import Busy, lost, told
 
     experiment = build(config, chosen)
     with Busy("reading the trace"):
         ready = experiment.prepare()
-    identity = {key: value for key, value in experiment.identity(ready).items() if key != "versions"}
-    given = _portable(OmegaConf.to_container(config, resolve=True))
-    digest = hashlib.sha256((repr(given) + json.dumps(identity, sort_keys=True)).encode()).hexdigest()
+    digest = config_sha256(config, experiment.identity(ready))
     if _has(folder, digest):
         (folder / "error.txt").unlink(missing_ok=True)
         print(f"{folder}: already done")
@@ -60,13 +57,6 @@ def play(config: DictConfig, folder: Path, chosen: dict[str, str], *, sweep: boo
         if note:
             print(f"hcsim: note: {note}", file=sys.stderr)
     print(told(result.summary, folder))
-
-
-def _portable(node: Any) -> Any:
-    """A configuration without where the data lies: what was read there is hashed itself."""
-    if isinstance(node, dict):
-        return {key: _portable(each) for key, each in node.items() if key != "data_dir"}
-    return [_portable(each) for each in node] if isinstance(node, list) else node
 
 
 def _has(folder: Path, digest: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: When a run's second 0 is, unless said otherwise.
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+CENT = 0.01
 #: What a bill that is checked must have.
 NEEDED = (
     "BilledCost",
@@ -32,6 +33,8 @@ NEEDED = (
     "ChargeCategory",
     "ChargePeriodStart",
     "ChargePeriodEnd",
+    "PricingQuantity",
+    "PricingUnit",
     "ProviderName",
     "ServiceName",
 )
@@ -46,6 +49,7 @@ SERVICE_CATEGORY = {
     "control_plane": "Management and Governance",
     "energy": "Other",
 }
+#: In the words of the specification's UnitFormat; a tariff that counts in binary GB is in GiB.
 PRICING_UNIT = {"gpu_h": "GPU-Hours", "gb": "GB", "gb_month": "GB-Months", "h": "Hours", "kwh": "kWh"}
 #: As the providers call themselves and their services in bills of their own; others keep the names of the fleet.
 _CALLED = {"aws": "AWS", "gcp": "Google Cloud", "azure": "Microsoft"}
@@ -109,6 +113,7 @@ def export(ledger: Ledger, fleet: Fleet, jobs: Jobs, start: datetime.datetime = 
         {
             "BilledCost": np.where(committed, 0.0, cost),
             "BillingAccountId": fleet.name,
+            "BillingAccountName": fleet.name,
             "BillingCurrency": "USD",
             "BillingPeriodStart": _times(start, month * BILLING_MONTH_S),
             "BillingPeriodEnd": _times(start, (month + 1) * BILLING_MONTH_S),
@@ -122,8 +127,10 @@ def export(ledger: Ledger, fleet: Fleet, jobs: Jobs, start: datetime.datetime = 
             "ChargePeriodEnd": _times(start, np.maximum(np.round(end), np.round(begin) + 1)),
             "CommitmentDiscountCategory": _if(committed, "Usage"),
             "CommitmentDiscountId": _if(committed, pool_name),
+            "CommitmentDiscountQuantity": _if(committed, quantity),
             "CommitmentDiscountStatus": _if(committed, np.where(category == "commitment", "Unused", "Used")),
             "CommitmentDiscountType": _if(committed, "Reservation"),
+            "CommitmentDiscountUnit": _if(committed, "GPU-Hours"),
             "ConsumedQuantity": quantity,
             "ConsumedUnit": _units(ledger, fleet, item),
             "ContractedCost": cost,
@@ -224,13 +231,20 @@ def _tags(items: pd.DataFrame) -> list[str]:
     ]
 
 
-def load(path: Path) -> pd.DataFrame:
-    """A FOCUS bill from CSV or Parquet, held against what a check needs.
+def load(
+    path: Path, usd_per: Mapping[str, float] | None = None, units: Mapping[str, tuple[float, str]] | None = None
+) -> pd.DataFrame:
+    """A FOCUS bill from CSV or Parquet, held against what a check needs; ``BilledCost`` in USD.
+
+    Args:
+        usd_per: USD that one of another currency is worth, by its code.
+        units: of units that are none of :data:`PRICING_UNIT`, how many of which of these one of them is.
 
     Raises:
-        InputError: the file cannot be read, a column is missing, a currency is not USD, a cost is no number or a
-            negative one that is neither credit nor adjustment, a charge ends before it begins or lies outside its
-            billing period, billing periods overlap, or two rows charge the same thing for the same time.
+        InputError: the file cannot be read, a column is missing, a currency or unit is another one and not converted, a
+            cost is no number or a negative one that is neither credit nor adjustment, a quantity times its price is not
+            its cost, a charge ends before it begins or lies outside its billing period, billing periods overlap, or
+            two rows charge the same thing for the same time.
     """
     import pandas as pd
 
@@ -247,12 +261,17 @@ def load(path: Path) -> pd.DataFrame:
         if len(at):  # a CSV's first row stands in its line 2
             raise InputError(f"{path}: row {at[0] + 2}: {column} is {bill[column].iloc[at[0]]}, expected {expected}")
 
-    refuse(bill["BillingCurrency"] != "USD", "BillingCurrency", "USD")
-    cost = pd.to_numeric(bill["BilledCost"], errors="coerce")
+    def numbers(column: str) -> Any:
+        return pd.to_numeric(bill[column], errors="coerce")
+
+    rate = bill["BillingCurrency"].map({"USD": 1.0, **(usd_per or {})}).astype(float)
+    refuse(rate.isna(), "BillingCurrency", "USD (--currency EUR=1.1 would take one EUR as 1.1 USD)")
+    cost = numbers("BilledCost")
     refuse(~np.isfinite(cost), "BilledCost", "a number")
-    bill["BilledCost"] = cost
-    refuse((cost < 0) & ~bill["ChargeCategory"].isin(("Credit", "Adjustment")), "BilledCost",
-           "at least 0 (but for a Credit or an Adjustment)")  # fmt: skip
+    given_back = bill["ChargeCategory"].isin(("Credit", "Adjustment"))
+    refuse((cost < 0) & ~given_back, "BilledCost", "at least 0 (but for a Credit or an Adjustment)")
+    bill["BilledCost"] = cost * rate
+    _quantities(bill, units or {}, refuse, numbers)
     for name in ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd"):
         times = pd.to_datetime(bill[name], utc=True, errors="coerce", format="ISO8601")
         refuse(times.isna(), name, "a time (YYYY-MM-DDTHH:MM:SSZ)")
@@ -263,6 +282,29 @@ def load(path: Path) -> pd.DataFrame:
     refuse(bill["ChargePeriodEnd"] > bill["BillingPeriodEnd"] + second, "ChargePeriodEnd", "within its billing period")
     _apart(path, bill)
     return bill
+
+
+def _quantities(
+    bill: pd.DataFrame, units: Mapping[str, tuple[float, str]], refuse: Callable[[Any, str, str], None],
+    numbers: Callable[[str], Any],
+) -> None:  # fmt: skip
+    """Quantities in units of ours. What is used or bought has one, and quantity times price is its cost."""
+    known = {**{unit: (1.0, unit) for unit in (*PRICING_UNIT.values(), "GiB")}, **units}
+    counted = bill["ChargeCategory"].isin(("Usage", "Purchase"))
+    if "ChargeClass" in bill:
+        counted &= bill["ChargeClass"].astype(object) != "Correction"
+    unit = bill["PricingUnit"].astype(object).where(bill["PricingUnit"].notna(), "").astype(str)
+    example = "--unit 'Hrs=8 GPU-Hours' would take one of Hrs as 8 GPU-Hours"
+    refuse(~unit.isin(known) & (counted | (unit != "")), "PricingUnit", f"one of {', '.join(known)} ({example})")
+    quantity = numbers("PricingQuantity")
+    refuse(counted & ~np.isfinite(quantity), "PricingQuantity", "a number")
+    for cost, price in (("ContractedCost", "ContractedUnitPrice"), ("ListCost", "ListUnitPrice")):
+        if cost in bill and price in bill:
+            product = quantity * numbers(price)
+            off = (numbers(cost) - product).abs() > CENT + 1e-3 * product.abs()  # prices are rounded
+            refuse(counted & off, cost, f"PricingQuantity × {price}, to a cent")
+    bill["PricingQuantity"] = quantity * unit.map({name: many for name, (many, _) in known.items()}).astype(float)
+    bill["PricingUnit"] = unit.map({name: ours for name, (_, ours) in known.items()}).fillna("")
 
 
 def _apart(path: Path, bill: pd.DataFrame) -> None:
@@ -293,12 +335,38 @@ def _apart(path: Path, bill: pd.DataFrame) -> None:
 
 
 def compare(ours: pd.DataFrame, bill: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Costs side by side: a row per service with ``run_usd``, ``bill_usd``, ``error_usd`` (run less bill) and
-    ``error_share`` of the bill (NaN where it has none)."""
+    """Costs and quantities of usage side by side: a row per service and ``PricingUnit`` with ``run_usd``, ``bill_usd``,
+    ``error_usd`` (run less bill), ``error_share`` of the bill (NaN where it has none), ``run_quantity``,
+    ``bill_quantity``, and ``quantity_error_usd``, what their difference costs at the run's price.
+
+    Raises:
+        InputError: a service that both have is billed in a unit that the run does not have of it.
+    """
     import pandas as pd
 
-    sums = [frame.groupby(list(by), dropna=False)["BilledCost"].sum() for frame in (ours, bill)]
-    out = pd.concat(sums, axis=1, keys=["run_usd", "bill_usd"]).fillna(0.0).reset_index()
+    usage = [frame["PricingQuantity"].where(frame["ChargeCategory"] == "Usage", 0.0) for frame in (ours, bill)]
+    frames = [
+        frame.assign(PricingUnit=frame["PricingUnit"].fillna(""), PricingQuantity=quantity)
+        for frame, quantity in zip((ours, bill), usage, strict=True)  # what is committed is counted where it is used
+    ]
+    known, given = (
+        {name: set(each["PricingUnit"]) for name, each in frame.groupby(list(by), dropna=False)} for frame in frames
+    )
+    for service, units in given.items():
+        strange = sorted(units - known.get(service, units) - {""})
+        if strange:
+            right = sorted(known[service] - {""})
+            raise InputError(
+                f"bill check: {' '.join(map(str, service))} is billed in {', '.join(strange)}, expected"
+                f" {', '.join(right)} as in the run's bill; --unit '{strange[0]}=NUMBER {right[0]}' converts it"
+            )
+    key = [*by, "PricingUnit"]
+    sums = [frame.groupby(key, dropna=False)[["BilledCost", "PricingQuantity"]].sum() for frame in frames]
+    out = pd.concat(sums, axis=1, keys=["run", "bill"]).fillna(0.0)
+    out.columns = pd.Index(["run_usd", "run_quantity", "bill_usd", "bill_quantity"])
+    out = out.reset_index()
     out["error_usd"] = out["run_usd"] - out["bill_usd"]
     out["error_share"] = out["error_usd"] / out["bill_usd"].where(out["bill_usd"] != 0)
+    price = (out["run_usd"] / out["run_quantity"].where(out["run_quantity"] > 0)).fillna(0.0)
+    out["quantity_error_usd"] = (out["run_quantity"] - out["bill_quantity"]) * price
     return out

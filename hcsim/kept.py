@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,20 @@ def config_of(run: Path) -> DictConfig:
     if not isinstance(config, DictConfig):
         raise InputError(f"{path}: a list, expected the configuration of a run")
     return config
+
+
+def config_sha256(config: DictConfig, identity: Mapping[str, Any]) -> str:
+    """A hash of a configuration, resolved, and of what it makes (:meth:`hcsim.experiment.Experiment.identity`)."""
+    given = _portable(OmegaConf.to_container(config, resolve=True))
+    made = {key: value for key, value in identity.items() if key != "versions"}
+    return hashlib.sha256((repr(given) + json.dumps(made, sort_keys=True)).encode()).hexdigest()
+
+
+def _portable(node: Any) -> Any:
+    """A configuration without where it was started and the data lies: what was read there is hashed itself."""
+    if isinstance(node, dict):
+        return {key: _portable(each) for key, each in node.items() if key not in ("data_dir", CWD)}
+    return [_portable(each) for each in node] if isinstance(node, list) else node
 
 
 @contextlib.contextmanager

@@ -274,22 +274,25 @@ class Jobs:
 
     @cached_property
     def sha256(self) -> str:
-        """A hash of all columns and name tables."""
+        """A hash of all columns, codes as the names that they stand for, whatever their order in a name table."""
         digest = hashlib.sha256()
         for key in ("id", *JOB_COLUMNS):
-            digest.update(np.ascontiguousarray(getattr(self, key)).tobytes())
-        digest.update(repr([getattr(self, table) for table in NAME_TABLES.values()]).encode())
+            column = getattr(self, key)
+            if key in NAME_TABLES:
+                names = getattr(self, NAME_TABLES[key])
+                used = sorted({names[code] for code in np.unique(column[column >= 0]).tolist()})
+                digest.update(repr((key, used)).encode())
+                number = {name: i for i, name in enumerate(used)}
+                column = np.array([*(number.get(name, -1) for name in names), -1], np.int32)[column]
+            digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
 
     @property
     def named(self) -> dict[str, npt.NDArray[Any]]:
         """What the jobs ask for as columns, codes by their names (empty: none); GPUs as a gang of whole ones."""
         out: dict[str, npt.NDArray[Any]] = {key: getattr(self, key) for key in ("id", *JOB_COLUMNS)}
-        for key, names in (
-            ("tenant", self.tenants), ("gpu_type", self.gpu_types), ("residency", self.residencies),
-            ("dataset_site", self.dataset_sites),
-        ):  # fmt: skip
-            out[key] = np.array([*names, ""], object)[out[key]]
+        for key, table in NAME_TABLES.items():
+            out[key] = np.array([*getattr(self, table), ""], object)[out[key]]
         return out
 
     def take(self, rows: npt.NDArray[Any]) -> Jobs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,9 +65,13 @@ def add_bill_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("export", "check"))
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("bill", nargs="?", metavar="FILE", help="check: a FOCUS bill, CSV or Parquet")
-    parser.add_argument("--out", metavar="FILE", help="export: where to; .parquet or CSV")
+    parser.add_argument("--out", metavar="FILE", help="export: where to; .parquet or CSV. check: the table as CSV")
     parser.add_argument("--start", default="2026-01-01", help="export: date of the run's second 0 (UTC)")
     parser.add_argument("--by", default="ServiceName", help="check: column that services are told apart by")
+    parser.add_argument("--currency", action="append", default=[], metavar="EUR=1.1",
+                        help="check: take a currency of the bill at so many USD")  # fmt: skip
+    parser.add_argument("--unit", action="append", default=[], metavar="'Hrs=8 GPU-Hours'",
+                        help="check: take a unit of the bill as so many of the run's")  # fmt: skip
     parser.add_argument("--tolerance", type=float, default=0.01, help="check: USD that a service may be off")
 
 
@@ -86,12 +91,16 @@ def bill(given: argparse.Namespace) -> int:
         start = datetime.datetime.fromisoformat(given.start).replace(tzinfo=datetime.UTC)
     except ValueError:
         raise InputError(f"bill: --start is {given.start}, expected a date (YYYY-MM-DD)") from None
-    bill_ = focus.load(Path(given.bill)) if given.what == "check" else None
+    usd_per = {name: many for name, many, _ in (_conversion("--currency", text, "") for text in given.currency)}
+    units = {
+        name: (many, unit) for name, many, unit in (_conversion("--unit", text, "GPU-Hours") for text in given.unit)
+    }
+    bill_ = focus.load(Path(given.bill), usd_per, units) if given.what == "check" else None
     _, ready, record = of_run(run)
     ledger = made(record.array(), ready.fleet, jobs=ready.jobs)
     ours = focus.export(ledger, ready.fleet, ready.jobs, start)
     if bill_ is not None:
-        return _check(ours, bill_, given.by, given.tolerance)
+        return _check(ours, bill_, given.by, given.tolerance, given.out)
     out = Path(given.out)
     parquet = out.suffix == ".parquet"
     write_atomically(
@@ -101,32 +110,61 @@ def bill(given: argparse.Namespace) -> int:
     return 0
 
 
-def _check(ours: Any, bill_: Any, by: str, tolerance: float) -> int:
+def _conversion(option: str, text: str, unit: str) -> tuple[str, float, str]:
+    """``NAME=NUMBER`` or, where a ``unit`` is the example, ``NAME=NUMBER UNIT``."""
+    from hcsim.focus import PRICING_UNIT
+
+    name, _, rest = text.rpartition("=")
+    number, _, ours = rest.partition(" ")
+    try:
+        many = float(number)
+    except ValueError:
+        many = 0.0
+    fits = ours in (*PRICING_UNIT.values(), "GiB") if unit else not ours
+    if not name or not 0 < many < math.inf or not fits:
+        expected = "NAME=NUMBER UNIT with a unit of the run's" if unit else "NAME=NUMBER"
+        near = f"; {nearest(ours, [*PRICING_UNIT.values(), 'GiB'])}" if unit and not fits else ""
+        raise InputError(f"bill check: {option} is '{text}', expected {expected}{near}")
+    return name, many, ours
+
+
+def _check(ours: Any, bill_: Any, by: str, tolerance: float, out: str | None) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from hcsim.experiment import write_atomically
     from hcsim.focus import compare
 
     for name, frame in (("the bill", bill_), ("a run's bill", ours)):
         if by not in frame.columns:
             raise InputError(f"bill check: {name} has no column '{by}'; {nearest(by, frame.columns)}")
     result = compare(ours, bill_, ("ProviderName", by))
-    table = Table(title="run against bill (BilledCost, USD)")
-    for name in ("provider", by, "run", "bill", "error", "error %"):
-        table.add_column(name, justify="left" if name in ("provider", by) else "right")
-    for row in [
-        *result.itertuples(index=False),
-        ("all", "", *result[["run_usd", "bill_usd", "error_usd"]].sum(), None),
-    ]:
-        provider, service, run_usd, bill_usd, error_usd, share = row
-        if provider == "all":
-            share = error_usd / bill_usd if bill_usd else float("nan")
-        shown = "" if share != share else f"{100 * share:.2f}"
-        table.add_row(provider, service, *(f"{usd:,.2f}" for usd in (run_usd, bill_usd, error_usd)), shown)
+    table = Table(title="run against bill (BilledCost in USD, PricingQuantity)")
+    names = ("provider", by, "run", "bill", "error", "error %", "unit", "run", "bill", "")
+    for name in names:
+        table.add_column(name, justify="left" if name in ("provider", by, "unit", "") else "right")
+    off = (result["error_usd"].abs() > tolerance) | (result["quantity_error_usd"].abs() > tolerance)
+    for row, wrong in zip(result.to_dict("records"), off.tolist(), strict=True):
+        usd = (f"{row[name]:,.2f}" for name in ("run_usd", "bill_usd", "error_usd"))
+        quantity = (f"{row[name]:,.3f}" for name in ("run_quantity", "bill_quantity"))
+        verdict = "off" if wrong else "agrees"
+        table.add_row(
+            row["ProviderName"], row[by], *usd, _percent(row["error_share"]), row["PricingUnit"], *quantity, verdict
+        )
+    table.add_section()
+    run_usd, bill_usd = (float(result[name].sum()) for name in ("run_usd", "bill_usd"))
+    share = (run_usd - bill_usd) / bill_usd if bill_usd else math.nan
+    table.add_row("all", "", f"{run_usd:,.2f}", f"{bill_usd:,.2f}", f"{run_usd - bill_usd:,.2f}", _percent(share))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
-    off = int((result["error_usd"].abs() > tolerance).sum())
-    print(f"{len(result) - off} of {len(result)} services agree within {tolerance:g} USD")
-    return 1 if off else 0
+    agree = len(result) - int(off.sum())
+    print(f"{agree} of {len(result)} services agree within {tolerance:g} USD, in cost and quantity")
+    if out:
+        write_atomically(Path(out), lambda path: result.assign(agrees=~off).to_csv(path, index=False))
+    return 1 if off.any() else 0
+
+
+def _percent(share: float) -> str:
+    return "" if share != share else f"{100 * share:.2f}"
 
 
 def main(name: str, parser: argparse.ArgumentParser, args: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from hcsim.fleet import BILLING_MONTH_S
 from hcsim.focus import NEEDED, compare, export, load
 from hcsim.ledger import Ledger, bill
 from hcsim.strategies.first_fit import FirstFit
+from tests.shell import hcsim
 from tests.test_ledger import world
 from tests.worlds import play
 
@@ -51,6 +52,7 @@ def test_a_bill_comes_back_without_an_error(billed: tuple[Ledger, Fleet, Jobs], 
     for name in ("bill.csv", "bill.parquet"):
         (ours.to_csv if name.endswith("csv") else ours.to_parquet)(tmp_path / name, index=False)
         result = compare(ours, load(tmp_path / name), ("ProviderName", "ServiceName"))
+        assert result["quantity_error_usd"].abs().max() < 1e-9
         assert len(result) == 7  # two providers; compute, egress and energy at home, and all but energy in the cloud
         assert result["error_usd"].abs().max() < 1e-9
         assert result["run_usd"].sum() == pytest.approx(ledger.total_usd, abs=1e-6)
@@ -105,6 +107,10 @@ ROW = {
     "ProviderName": "AWS",
     "ServiceName": "Amazon Elastic Compute Cloud",
     "ResourceId": "i-1",
+    "PricingUnit": "GPU-Hours",
+    "PricingQuantity": 0.5,
+    "ContractedUnitPrice": 2.0,
+    "ContractedCost": 1.0,
 }
 
 
@@ -112,6 +118,10 @@ ROW = {
     ("changes", "said"),
     [
         ({"BillingCurrency": "EUR"}, "row 3: BillingCurrency is EUR, expected USD"),
+        ({"PricingUnit": "Minutes"}, "row 3: PricingUnit is Minutes, expected one of GPU-Hours, GB, "),
+        ({"PricingUnit": None}, "row 3: PricingUnit is nan, expected one of GPU-Hours, GB, "),
+        ({"PricingQuantity": 30.0}, "row 3: ContractedCost is 1.0, expected PricingQuantity × ContractedUnitPrice"),
+        ({"PricingQuantity": "some"}, "row 3: PricingQuantity is some, expected a number"),
         ({"BilledCost": -1.0}, "row 3: BilledCost is -1.0, expected at least 0"),
         ({"BilledCost": "much"}, "row 3: BilledCost is much, expected a number"),
         ({"ChargePeriodStart": "yesterday"}, "row 3: ChargePeriodStart is yesterday, expected a time"),
@@ -129,6 +139,71 @@ def test_a_bad_bill_is_told_in_one_line(tmp_path: Path, changes: dict[str, Any],
     with pytest.raises(InputError) as error:
         load(path)
     assert str(error.value).startswith(f"{path}: ") and said in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+    """A run on the hybrid fleet, and its bill."""
+    folder = tmp_path_factory.mktemp("billed")
+    assert hcsim("run", "trace.n=60", f"hydra.run.dir={folder / 'run'}").status == 0
+    assert hcsim("bill", "export", folder / "run", "--out", folder / "bill.csv").status == 0
+    return folder / "run", pd.read_csv(folder / "bill.csv")
+
+
+MONEY = ["BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "ListUnitPrice", "ContractedUnitPrice"]
+
+
+def test_a_bill_in_euros_is_refused_or_converted(kept: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    run, rows = kept
+    path = tmp_path / "eur.csv"
+    rows = rows.assign(BillingCurrency="EUR", **{name: rows[name] / 1.25 for name in MONEY})
+    rows.to_csv(path, index=False)
+    said = hcsim("bill", "check", run, path)
+    assert (said.status, said.out) == (2, "") and said.err.count("\n") == 1
+    assert "row 2: BillingCurrency is EUR, expected USD (--currency EUR=1.1" in said.err
+    assert hcsim("bill", "check", run, path, "--currency", "EUR=1.25").status == 0
+    off = hcsim("bill", "check", run, path, "--currency", "EUR=1.26")
+    assert off.status == 1 and "-0.79" in off.out  # 1.25 / 1.26 - 1
+
+
+def test_quantities_in_another_unit_are_refused_or_converted(kept: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    """Minutes of GPUs, said or not said: as many, or sixty times as many at the old price or at their own."""
+    run, rows = kept
+    path = tmp_path / "minutes.csv"
+    mine = rows["PricingUnit"] == "GPU-Hours"
+    minutes = rows.copy()
+    minutes.loc[mine, ["PricingQuantity", "ConsumedQuantity"]] *= 60
+    minutes.loc[mine, ["ContractedUnitPrice", "ListUnitPrice"]] /= 60
+    minutes.assign(PricingUnit=rows["PricingUnit"].where(~mine, "Minutes")).to_csv(path, index=False)
+    said = hcsim("bill", "check", run, path)
+    assert (said.status, said.out) == (2, "") and "PricingUnit is Minutes, expected one of GPU-Hours" in said.err
+    assert hcsim("bill", "check", run, path, "--unit", f"Minutes={1 / 60!r} GPU-Hours").status == 0
+    minutes.to_csv(path, index=False)  # the unit's name stayed, and price and quantity fit each other
+    said = hcsim("bill", "check", run, path)
+    assert said.status == 1 and "off" in said.out
+    rows.assign(PricingQuantity=rows["PricingQuantity"].where(~mine, rows["PricingQuantity"] * 60)).to_csv(
+        path, index=False
+    )
+    assert "expected PricingQuantity × ContractedUnitPrice" in hcsim("bill", "check", run, path).err
+    rows.assign(PricingUnit=rows["PricingUnit"].where(~mine, "Hours")).to_csv(path, index=False)
+    said = hcsim("bill", "check", run, path)
+    assert said.status == 2 and "is billed in Hours, expected GPU-Hours as in the run's bill" in said.err
+
+
+def test_the_table_of_a_check_is_kept_for_a_spreadsheet(kept: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    run, rows = kept
+    rows.to_csv(tmp_path / "bill.csv", index=False)
+    assert hcsim("bill", "check", run, tmp_path / "bill.csv", "--out", tmp_path / "table.csv").status == 0
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert table["agrees"].all() and table["bill_usd"].sum() == pytest.approx(rows["BilledCost"].sum())
+    for args, part in (
+        (["--currency", "EUR"], "--currency is 'EUR', expected NAME=NUMBER"),
+        (["--currency", "EUR=-1"], "expected NAME=NUMBER"),
+        (["--unit", "Hrs=8 GPU-Hour"], "--unit is 'Hrs=8 GPU-Hour', expected NAME=NUMBER UNIT with a unit of the run's;"
+         " did you mean 'GPU-Hours'?"),
+    ):  # fmt: skip
+        said = hcsim("bill", "check", run, tmp_path / "bill.csv", *args)
+        assert said.status == 2 and part in said.err and said.err.count("\n") == 1
 
 
 def test_missing_columns_and_files(tmp_path: Path) -> None:

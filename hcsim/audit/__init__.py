@@ -48,6 +48,7 @@ class Audit:
         self.data = Data(now, fleet, jobs, live, lambda job, on: self.lives.staging(job, on))
         self.lives = Lives(now, fleet, jobs, perf or Perf(), self.nodes, self.data, live)
         self._wakes = 0
+        self.refusals = 0
         self._series: list[tuple[float, int, int, float, Iterator[tuple[float, float]]]] = []
         if scheduled and not live:
             self._schedule()
@@ -67,6 +68,11 @@ class Audit:
         return self._now.row + 1
 
     @property
+    def decisions(self) -> int:
+        """How often the strategy was asked."""
+        return self._wakes
+
+    @property
     def usd(self) -> float:
         """What nodes and transfers have cost so far."""
         return self.nodes.usd() + self.data.egress_usd
@@ -74,7 +80,7 @@ class Audit:
     @property
     def lost_gpu_s(self) -> float:
         """GPU-seconds of run time that came to nothing."""
-        return self.lives.lost_gpu_s
+        return sum(life.lost_gpu_s for life in self.lives.lives)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -127,6 +133,8 @@ class Audit:
         self._settle(self.now)
         self.lives.close()
         self.data.close(self._shared)
+        self.data.stored.close()
+        self.nodes.shares.close()
         for p, (pool, use) in enumerate(zip(self.fleet.pools, self.nodes.gpu_seconds(), strict=True)):
             total, found = pool.nodes * pool.gpus_per_node * self.now, sum(use.values())
             if abs(found - total) > 1e-6 + 1e-9 * total:
@@ -175,6 +183,7 @@ class Audit:
             Kind.STAGED: lambda j, s, size, _: data.staged(job(j), s, size),
             Kind.EVICTED: lambda j, s, *_: data.evicted(job(j), s),
             Kind.WAKE: self._wake,
+            Kind.REFUSED: lambda *_: self._refused(),
         }
 
     def _number(self, what: str, number: int, count: int) -> int:
@@ -195,6 +204,9 @@ class Audit:
         if number != self._wakes:
             self._now.fail("number of a decision", number, self._wakes)
         self._wakes += 1
+
+    def _refused(self) -> None:
+        self.refusals += 1
 
     def _releasing(self, node: int) -> None:
         if self.nodes.jobs_on[node]:
@@ -242,7 +254,8 @@ class Audit:
     def _carbon_changed(self, s: int, _: int, grams: float, __: float) -> None:
         if not grams >= 0:
             self._now.fail("g CO2 per kWh", grams, "at least 0")
-        self._expected(Kind.CARBON_CHANGED, self._number("site", s, len(self.fleet.sites)), grams)
+        self.nodes.shares.intensity(self._number("site", s, len(self.fleet.sites)), grams)
+        self._expected(Kind.CARBON_CHANGED, s, grams)
 
 
 def _whole(value: float) -> int:

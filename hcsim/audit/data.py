@@ -9,9 +9,10 @@ from heapq import heappop, heappush
 from math import inf
 
 from hcsim.audit.base import Breach, Now, described
+from hcsim.audit.stored import Stored
 from hcsim.events import Row
 from hcsim.fleet import BILLING_MONTH_S, Fleet
-from hcsim.model import Jobs
+from hcsim.model import InputError, Jobs, nearest
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ class Data:
         self._place = [site.jurisdiction for site in fleet.sites]
         self._legal = [frozenset(names.split("|")) for names in jobs.residencies]
         number = {name: s for s, name in enumerate(fleet.site_names)}
+        for name in {name for names in jobs.dataset_sites for name in names.split("|")} - number.keys():
+            raise InputError(f"{jobs.source}: dataset_site is '{name}', no site; {nearest(name, number)}")
         self._homes = [tuple(number[name] for name in names.split("|")) for names in jobs.dataset_sites]
         self._bound = jobs.residency.tolist()
         self._home_code = jobs.dataset_site.tolist()
@@ -64,6 +67,8 @@ class Data:
         self.placements = 0
         self._gb: defaultdict[tuple[str, int], float] = defaultdict(float)
         self.egress_usd = 0.0
+        self.egress_of: defaultdict[tuple[int, int], float] = defaultdict(float)  # (job, site that bytes left) -> USD
+        self.stored = Stored(now, fleet, jobs)
 
     def dataset(self, job: int) -> int:
         """The number of a job's dataset: that of its column, or one of its own."""
@@ -179,7 +184,9 @@ class Data:
         gb, month = carried_bytes / tariff.gb_bytes, int(now.time_s // BILLING_MONTH_S)
         before = self._gb[tariff.name, month]
         self._gb[tariff.name, month] = before + gb
-        self.egress_usd += tariff.charge(before, gb)
+        usd = tariff.charge(before, gb)
+        self.egress_usd += usd
+        self.egress_of[job, source] += usd
 
     def staged(self, job: int, site: int, size_bytes: float) -> None:
         """STAGED."""
@@ -195,6 +202,7 @@ class Data:
         if self.homes(job) and site not in self.homes(job):
             if size_bytes or key[0] not in self._copies[site]:
                 self._copies[site][key[0]] = size_bytes
+                self.stored.copy(job, key[0], site, size_bytes)
             self._look_at.add(site)
 
     def evicted(self, job: int, site: int) -> None:
@@ -204,6 +212,7 @@ class Data:
         if dataset not in self._copies[site]:
             self.now.fail(f"the dataset of job {job} leaves {self.fleet.site_names[site]}", "not there", "a copy there")
         del self._copies[site][dataset]
+        self.stored.gone(dataset, site)
         self._gone.add((dataset, site))
 
     def started(self, job: int, site: int, saved: bool) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, nan
 
 from hcsim.actions import Allocation
 from hcsim.audit.base import Now
@@ -31,9 +32,20 @@ class Life:
     moves: bool = False
     done_s: float = 0.0  # reference seconds of work that are safe
     host: dict[int, tuple[float, float]] = field(default_factory=dict)  # node -> CPUs and RAM that its claim takes
-    finish_s: float = float("nan")
+    finish_s: float = nan
     starts: int = 0
     ends: Counter[str] = field(default_factory=Counter)  # how its starts ended
+    # what is said of it in the end
+    first_start_s: float = nan
+    claim_s: float = 0.0  # since when it has its claim
+    since_s: float = 0.0  # since when it has what it uses
+    run_s: float = 0.0
+    held_gpu_s: float = 0.0
+    lost_gpu_s: float = 0.0
+    preemptions: int = 0
+    migrations: int = 0
+    losses: int = 0
+    last_pool: int = -1
 
 
 class Lives:
@@ -44,7 +56,6 @@ class Lives:
         self.nodes, self.data = nodes, data
         self.speed = perf.of_pools(fleet)
         self.lives = [Life() for _ in range(len(jobs))]
-        self.lost_gpu_s = 0.0
         self._pool_of, self._site_of = fleet.node_pool, [fleet.pool_site[p] for p in fleet.node_pool]
         self._arrival_s = jobs.arrival_s.tolist()
         self._arrived = 0
@@ -120,7 +131,7 @@ class Lives:
             if not first:
                 now.fail(f"job {job} is placed twice", life.status, "a job that waits or moves")
             self._fresh[job] = None
-            life.how = START
+            life.how, life.claim_s, life.last_pool = START, now.time_s, self._pool_of[node]
         self._placing = job
         if not 0 < mask < 1 << pool.gpus_per_node:
             now.fail(f"job {job} is placed on GPUs of {self.nodes.name(node)}", bin(mask), f"{pool.gpus_per_node} GPUs")
@@ -139,7 +150,7 @@ class Lives:
         self._hold(job, node, 1)
         if life.status == "waiting":
             life.status = "placed"
-        self.nodes.change(node, mask, life.how, milli)
+        self.nodes.change(job, node, mask, life.how, milli)
         if self.data.waits(job, self._site_of[node]):
             self.staging(job, True)
 
@@ -167,8 +178,8 @@ class Lives:
         life, how = self.lives[job], STAGE if on else START
         if life.how != how:
             for node, mask, milli in life.claim:
-                self.nodes.change(node, mask, life.how, -milli)
-                self.nodes.change(node, mask, how, milli)
+                self.nodes.change(job, node, mask, life.how, -milli)
+                self.nodes.change(job, node, mask, how, milli)
             life.how = how
 
     def started(self, job: int, node: int) -> None:
@@ -180,29 +191,35 @@ class Lives:
         for each, mask, milli in where:
             if self.nodes.state[each] != UP:
                 self.now.fail(f"job {job} starts on {self.nodes.name(each)}", self.nodes.state[each], UP)
-            self.nodes.change(each, mask, life.how, -milli)
-            self.nodes.change(each, mask, RUN, milli)
+            self.nodes.change(job, each, mask, life.how, -milli)
+            self.nodes.change(job, each, mask, RUN, milli)
         self.data.started(job, self._site_of[node], life.done_s > 0.0)
         life.status, life.claim, life.uses, life.began_s = "running", [], where, self.now.time_s
+        life.since_s = life.claim_s
         life.starts += 1
+        if life.starts == 1:
+            life.first_start_s = self.now.time_s
 
     def draining(self, job: int, saves: bool, moves: bool) -> None:
         """DRAINING."""
         life = self._be(job, *(("running",) if moves else ("placed", "running")))
+        life.migrations += moves
+        life.preemptions += not moves
         self._give_claim(life, job)
         for node, mask, milli in life.uses:
             self.nodes.promise(node, mask, -milli)
-            self.nodes.change(node, mask, RUN, -milli)
-            self.nodes.change(node, mask, DRAIN, milli)
+            self.nodes.change(job, node, mask, RUN, -milli)
+            self.nodes.change(job, node, mask, DRAIN, milli)
         self._give_host(life)
         life.status, life.stopped_s, life.moves, life.saves = "draining", self.now.time_s, moves, saves
 
     def _give_claim(self, life: Life, job: int) -> None:
+        life.held_gpu_s += _gpus(life.claim) * (self.now.time_s - life.claim_s)
         for node, mask, milli in life.claim:
             self.nodes.promise(node, mask, -milli)
-            self.nodes.change(node, mask, life.how, -milli)
+            self.nodes.change(job, node, mask, life.how, -milli)
             self._hold(job, node, -1)
-        life.claim, life.how = [], START
+        life.claim, life.how, self._placing = [], START, -1
 
     def _give_host(self, life: Life) -> None:
         for node, (cpus, ram) in life.host.items():
@@ -226,12 +243,16 @@ class Lives:
         want_s = float(self.jobs.duration_s[job])
         if not self.live and life.done_s > want_s + EPS_S + 1e-9 * want_s:
             self.now.fail(f"job {job} has done so many seconds of work", life.done_s, f"at most {want_s:g}")
-        gpu_s = lost_s * sum(mask.bit_count() * milli for _, mask, milli in life.uses) / 1000.0
-        self.nodes.lost(p, gpu_s)
+        gpus = _gpus(life.uses)
+        self.nodes.lost(p, lost_s * gpus)
+        life.run_s += ran_s
+        life.held_gpu_s += gpus * (self.now.time_s - life.since_s)
         if how != "finished":
-            self.lost_gpu_s += gpu_s
+            life.lost_gpu_s += lost_s * gpus
+            if ran_s > lost_s:
+                self.data.stored.checkpoint(job, self._site_of[life.uses[0][0]])
         for node, mask, milli in life.uses:
-            self.nodes.change(node, mask, DRAIN if drains else RUN, -milli)
+            self.nodes.change(job, node, mask, DRAIN if drains else RUN, -milli)
             self._hold(job, node, -1)
             if not drains:
                 self.nodes.promise(node, mask, -milli)
@@ -261,6 +282,7 @@ class Lives:
                 )
         elif node < 0 and life.status == "placed" and not self.live and not states - {UP, BOOTING}:
             self.now.fail(f"job {job} crashes", life.status, "running")
+        life.losses += 1
         self.data.given_up(job)
         self._stop(job, "lost", lost_s)
         self._give_claim(life, job)
@@ -278,14 +300,16 @@ class Lives:
         if size < self.jobs.min_gpus[job]:
             self.now.fail(f"job {job} shrinks to so many GPUs", size, f"at least {self.jobs.min_gpus[job]}")
         ran = life.status == "running"
+        life.losses += 1
         self._stop(job, "shrunk", lost_s)
         how = life.how
         self._give_claim(life, job)
         life.status, life.claim, life.how = "placed", list(left), START if ran else how
+        life.claim_s = self.now.time_s
         self.data.waits(job, self._site_of[left[0][0]])  # it will read its dataset again
         for each, mask, milli in left:
             self.nodes.promise(each, mask, milli)
-            self.nodes.change(each, mask, life.how, milli)
+            self.nodes.change(job, each, mask, life.how, milli)
             self._hold(job, each, 1)
 
     def finished(self, job: int, spent_s: float) -> None:
@@ -295,12 +319,15 @@ class Lives:
         self._give_host(life)
         life.status, want_s = "finished", float(self.jobs.duration_s[job])
         life.finish_s = self.now.time_s
+        self.data.stored.over(job)
         if not self.live and abs(life.done_s - want_s) > EPS_S + 1e-9 * want_s:
             self.now.fail(f"job {job} finishes after so many seconds of work", life.done_s, f"{want_s:g}")
 
     def set_aside(self, job: int, status: str, *before: str) -> None:
         """HELD, RESUMED, REJECTED."""
         self._be(job, *before).status = status
+        if status == "rejected":
+            self.data.stored.over(job)
 
     def _rate(self, job: int, where: Allocation) -> float:
         """Reference seconds of work per second: GPU type, size over what was asked for, and spread."""
@@ -323,6 +350,10 @@ class Lives:
     def close(self) -> None:
         """The log is over: every start has ended in one way, or goes on."""
         for job, life in enumerate(self.lives):
+            if life.uses:  # what goes on counts up to here
+                life.run_s += (self.now.time_s if life.status == "running" else life.stopped_s) - life.began_s
+                life.held_gpu_s += _gpus(life.uses) * (self.now.time_s - life.since_s)
+            life.held_gpu_s += _gpus(life.claim) * (self.now.time_s - life.claim_s)
             going_on = 1 if life.uses else 0
             ends = sum(life.ends.values())
             if life.starts != ends + going_on:
@@ -333,3 +364,7 @@ class Lives:
                 want_s = float(self.jobs.duration_s[job])
                 if done_s > want_s + EPS_S + 1e-9 * want_s:
                     self.now.fail(f"job {job} runs on after its end", done_s, f"at most {want_s:g} s of work")
+
+
+def _gpus(where: Iterable[tuple[int, int, int]]) -> float:
+    return sum(mask.bit_count() * milli for _, mask, milli in where) / 1000.0

@@ -7,6 +7,7 @@ from collections import Counter
 from math import ceil, inf
 
 from hcsim.audit.base import Now
+from hcsim.audit.shares import NOBODY, Shares
 from hcsim.fleet import Fleet
 
 HOUR_S = 3600.0
@@ -55,6 +56,8 @@ class Nodes:
         self.price = [[(0.0, pool.first_usd)] for pool in fleet.pools]  # pool -> (from when, USD per GPU-hour)
         self._paid = [0.0] * len(fleet.pools)
         self._since_up: dict[int, float] = {}  # rented node -> when it came up
+        self._gpu_s = [0.0] * len(fleet.pools)  # of rented nodes that are gone, as they were paid for
+        self.shares = Shares(now, fleet, self._first, self._cost)
 
     def _matching(self, provider: str, site: str = "", gpu: str = "", region: str = "") -> list[int]:
         """Rented pools of a provider, site, GPU type (or one of several) and region (empty: any)."""
@@ -73,8 +76,8 @@ class Nodes:
 
     # -- GPUs ----------------------------------------------------------------------------------------------------------
 
-    def change(self, node: int, mask: int, how: int, milli: int) -> None:
-        """Of each GPU of a mask so many thousandths more (or fewer) are had in some way."""
+    def change(self, job: int, node: int, mask: int, how: int, milli: int) -> None:
+        """Of each GPU of a mask a job has so many thousandths more (or fewer) in some way."""
         p, up = self.pool_of[node], self.state[node] == UP
         self._accrue(p)
         level = self._level[p]
@@ -84,6 +87,7 @@ class Nodes:
             mask ^= bit
             gpu = first + bit.bit_length() - 1
             use = self._use[gpu]
+            self.shares.change(job, node, gpu, min(how, START), milli)
             if up:
                 self._count(level, use, -1)
             use[how] += milli
@@ -128,9 +132,6 @@ class Nodes:
             for c, level in enumerate(self._level[p]):
                 if level:
                     total[c] += level * dt
-            if not self.pools[p].committed:  # what jobs have of it is paid for
-                used = sum(self._level[p]) - self._level[p][_IDLE] - self._level[p][_OFF]
-                self._paid[p] += used / 1000.0 * dt * self.price[p][-1][1] / HOUR_S
 
     def gpu_seconds(self) -> list[dict[str, float]]:
         """Of each pool the GPU-seconds by class, until now."""
@@ -155,6 +156,7 @@ class Nodes:
         p = self.pool_of[node]
         self._accrue(p)
         if UP in (was, state):
+            self.shares.node(node, state == UP)
             level, sign = self._level[p], 1 if state == UP else -1
             for gpu in range(self._first[node], self._first[node + 1]):
                 self._count(level, self._use[gpu], sign)
@@ -169,7 +171,9 @@ class Nodes:
                 self._since_up[node] = self.now.time_s
             elif was == UP:
                 self._up[p] -= 1
-                self._paid[p] += self._stretch(p, self._since_up.pop(node))
+                usd, gpu_s = self._stretch(p, self._since_up.pop(node))
+                self._paid[p] += usd
+                self._gpu_s[p] += gpu_s
         self.look_at.add(node)
 
     def provisioning(self, node: int) -> None:
@@ -223,7 +227,6 @@ class Nodes:
         if not 0 <= usd < inf:
             self.now.fail(f"price of pool '{self.pools[p].name}'", usd, "finite, >= 0")
         self._meter()
-        self._accrue(p)
         self.price[p].append((self.now.time_s, usd))
 
     def _meter(self) -> None:
@@ -244,41 +247,62 @@ class Nodes:
         if self._budgets:
             self._meter()
 
-    def _stretch(self, p: int, start_s: float) -> float:
-        """What one node that came up then has cost until now.
+    def _cost(self, p: int, start_s: float, since: float, until: float) -> float:
+        """What a GPU costs from one time to another, on a node that came up at ``start_s``.
 
         A step that has begun is owed at the price of its first moment, and so is the minimum.
         """
         pool, prices = self.pools[p], self.price[p]
-        step_s = pool.billing_s
-
-        def steps(seconds: float) -> float:
-            return max(ceil(seconds / step_s - 1e-6), ceil(pool.min_billing_s / step_s - 1e-6)) * step_s
-
-        end_s = start_s + steps(self.now.time_s - start_s)
-        i = bisect_right(prices, (start_s, inf)) - 1
-        usd_s, at_s = 0.0, start_s
-        while at_s < end_s:
-            until_s = end_s
+        if len(prices) == 1:
+            return (until - since) / HOUR_S * prices[0][1]
+        late_s = max(pool.min_billing_s, pool.billing_s) + pool.billing_s if pool.elastic else 0.0
+        i = bisect_right(prices, (max(start_s, since - late_s), inf)) - 1
+        usd_s, at_s = 0.0, since
+        while at_s < until:
+            next_s = inf
             if i + 1 < len(prices):
-                until_s = min(start_s + steps(prices[i + 1][0] - start_s), end_s)
-            usd_s += max(until_s - at_s, 0.0) * prices[i][1]
-            at_s, i = max(until_s, at_s), i + 1
-        return usd_s / HOUR_S * pool.gpus_per_node
+                next_s = prices[i + 1][0]
+                next_s = start_s + self._steps_s(p, next_s - start_s) if pool.elastic else next_s
+            next_s = min(next_s, until)
+            usd_s += max(next_s - at_s, 0.0) * prices[i][1]
+            at_s, i = max(next_s, at_s), i + 1
+        return usd_s / HOUR_S
+
+    def _steps_s(self, p: int, seconds: float) -> float:
+        """So many seconds of a rented node as they are paid for: in whole steps, the minimum at least."""
+        step_s, least_s = self.pools[p].billing_s, self.pools[p].min_billing_s
+        return max(ceil(seconds / step_s - 1e-6), ceil(least_s / step_s - 1e-6)) * step_s
+
+    def _stretch(self, p: int, start_s: float) -> tuple[float, float]:
+        """What one node that came up then has cost until now, and the GPU-seconds that are paid for."""
+        paid_s, gpus = self._steps_s(p, self.now.time_s - start_s), self.pools[p].gpus_per_node
+        return self._cost(p, start_s, start_s, start_s + paid_s) * gpus, paid_s * gpus
+
+    def paid(self) -> list[tuple[float, float]]:
+        """Of each pool what nodes have cost until now, and the GPU-seconds that are paid for.
+
+        What is up owes its minimum from the first moment.
+        """
+        usd, gpu_s = list(self._paid), list(self._gpu_s)
+        for node, start_s in self._since_up.items():
+            p = self.pool_of[node]
+            more_usd, more_gpu_s = self._stretch(p, start_s)
+            usd[p] += more_usd
+            gpu_s[p] += more_gpu_s
+        for p, pool in enumerate(self.pools):
+            if not pool.committed:  # what jobs have of it is paid for
+                self.shares.close()
+                had = [mine for (job, of), mine in self.shares.accounts.items() if of == p and job != NOBODY]
+                usd[p], gpu_s[p] = sum(mine.usd for mine in had), sum(mine.gpu_s for mine in had)
+            elif not pool.elastic:
+                gpus = pool.gpus_per_node * pool.nodes
+                usd[p] = self._cost(p, 0.0, 0.0, self.now.time_s) * gpus
+                gpu_s[p] = self.now.time_s * gpus
+        return list(zip(usd, gpu_s, strict=True))
 
     def usd(self) -> float:
-        """What nodes have cost until now; what is up owes its minimum from the first moment."""
-        for p in range(len(self.pools)):
-            self._accrue(p)
-        total = sum(self._paid)
-        for node, start_s in self._since_up.items():
-            total += self._stretch(self.pool_of[node], start_s)
-        for p, pool in enumerate(self.pools):
-            if pool.committed and not pool.elastic:
-                edges = [*(t for t, _ in self.price[p]), self.now.time_s]
-                usd_s = sum((b - a) * usd for a, b, (_, usd) in zip(edges, edges[1:], self.price[p], strict=False))
-                total += usd_s / HOUR_S * pool.gpus_per_node * pool.nodes
-        return total
+        """What nodes have cost until now."""
+        return sum(usd for usd, _ in self.paid())
 
 
 def _gpu(use: list[int]) -> str:

@@ -48,6 +48,8 @@ def _series(draw: Any, values: tuple[float, ...]) -> Series:
 def _pool(draw: Any, pool: NodePool) -> NodePool:
     changes: dict[str, Any] = {"discount_share": draw(st.sampled_from((0.0, 0.25)))}
     if draw(st.booleans()):
+        changes |= {"idle_w": 800.0, "max_w": 3000.0}
+    if draw(st.booleans()):
         changes |= {"price": _series(draw, (0.5, 1.0, 3.0)), "usd_per_gpu_h": 0.0}
     if pool.elastic:
         changes |= {
@@ -76,6 +78,11 @@ def rich_worlds(draw: Any) -> Rich:
             "cache_bytes": draw(st.sampled_from((inf, 0.0, 6e9))),
             "egress_bytes_per_s": draw(st.sampled_from((inf, 1.5e8))),
             "carbon": _series(draw, (100.0, 400.0)) if draw(st.booleans()) else None,
+            "pue": draw(st.sampled_from((1.0, 1.3))),
+            "kind": draw(st.sampled_from(("owned", "cloud"))),
+            "usd_per_kwh": draw(st.sampled_from((0.0, 0.2))),
+            "storage_usd_per_gb_month": draw(st.sampled_from((0.0, 30.0))),
+            "control_plane_usd_per_h": draw(st.sampled_from((0.0, 0.1))),
         }
         sites.append(dataclasses.replace(site, **changes))
     names = [site.name for site in sites]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hcsim.audit.folder import read_jobs
+from hcsim import Fleet, InputError, Jobs
+from hcsim.audit import Audit, Breach
+from hcsim.audit.figures import UNPROVED
+from hcsim.audit.files import compare
+from hcsim.audit.folder import audit_run, read_jobs
 from hcsim.events import Kind
 from hcsim.experiment import Experiment
+from hcsim.kept import part_of
 from hcsim.log import Log
 from hcsim.metrics import Rows
+from hcsim.perf import Perf
 from hcsim.strategies.first_fit import FirstFit
 from tests.audit.test_audit import fleet, work
 from tests.shell import hcsim
@@ -31,6 +38,16 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"hydra.run.dir={folder}",
     )  # fmt: skip
     assert said.status == 0, said.err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 400 jobs on the enterprise's fleet, with every category on its bill, energy and carbon."""
+    folder = tmp_path_factory.mktemp("rich") / "run"
+    args = ("experiment=enterprise", "trace.n=400", "strategy=cheapest_fit", "seed=3")
+    keeps = "fleet.sites.0.storage_usd_per_gb_month=0.02"  # copies are made at home
+    assert hcsim("run", *args, keeps, f"hydra.run.dir={folder}").status == 0
     return folder
 
 
@@ -136,7 +153,7 @@ def test_items_that_are_not_what_the_log_says(run: Path) -> None:
     path = run / "summary.json"
     summary = json.loads(path.read_text()) | {"cost_usd": float(pd.read_parquet(run / "ledger.parquet")["usd"].sum())}
     path.write_text(json.dumps(summary))
-    assert "ledger.parquet: nodes cost (USD)" in breach(run)
+    assert "summary.json: cost_usd" in breach(run)
 
 
 def test_an_item_that_is_not_quantity_times_price(run: Path) -> None:
@@ -153,7 +170,7 @@ def test_a_job_table_that_is_not_what_the_log_says(run: Path, column: str, value
         jobs.loc[7, column] = value
 
     spoil(run, "jobs.parquet", change)
-    assert "jobs.parquet: job 7" in breach(run)
+    assert f"jobs.parquet: {column} of job 7" in breach(run)
 
 
 def test_figures_that_are_not_what_the_log_says(run: Path) -> None:
@@ -181,6 +198,153 @@ def test_a_run_that_was_interrupted_is_audited_as_far_as_it_is_there(run: Path) 
     assert "interrupted: no summary.json" in said.out.splitlines()[-1]
 
 
+# -- every figure and every column ---------------------------------------------------------------------------------
+
+
+def other(value: Any) -> Any:
+    """A value of the same kind that is another one: as near as is still wrong."""
+    if isinstance(value, dict):
+        key = max(value, key=lambda each: value[each] if isinstance(value[each], float) else 0.0, default="new")
+        return value | {key: other(value.get(key))}
+    if isinstance(value, list):
+        return [*value, "new"]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return f"{value}x"
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float) and np.isfinite(value):
+        return value * 1.00001 + 0.00001
+    return 1.0  # None, NaN, infinite
+
+
+def spoiled(rich: Path, tmp_path: Path, name: str) -> Path:
+    """The run with one file of its own; the others are the same."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in rich.iterdir():
+        if path.is_file() and path.name != name:
+            (run / path.name).symlink_to(path)
+    return run
+
+
+@cache
+def made_of(run: Path) -> tuple[Fleet, Perf]:
+    """The fleet and the speeds of a run, as its configuration has them."""
+    fleet, perf, executor = (part_of(run, name) for name in ("fleet", "perf", "executor"))
+    return executor.world(fleet, Jobs.build(arrival_s=[], duration_s=[]))[0], perf
+
+
+def found(run: Path, of: Path) -> str:
+    """What the audit of a run's folder, in this process, says is wrong with it; its fleet is that of another."""
+    try:
+        return str(audit_run(run, *made_of(of)).breach or "")
+    except InputError as error:  # what no run can have written
+        return str(error)
+
+
+@pytest.fixture(scope="module")
+def seen(rich: Path) -> Audit:
+    """An audit that has seen all of the run's log."""
+    audit = audit_run(rich, *made_of(rich)).audit
+    assert audit.rows > 1000
+    return audit
+
+
+def different(run: Path, audit: Audit) -> str:
+    """What a run's files say that its log, which has been audited, does not."""
+    try:
+        compare(audit, run, Log.read(run / "log.parquet"), json.loads((run / "summary.json").read_text()))
+    except (Breach, InputError) as error:
+        return str(error)
+    return ""
+
+
+def summary_of(rich: Path) -> dict[str, Any]:
+    return dict(json.loads((rich / "summary.json").read_text()))
+
+
+def test_every_key_of_a_summary_is_proved_or_said_why_not(rich: Path, seen: Audit, tmp_path: Path) -> None:
+    """Each with another value, left out, or one too many; what cannot be proved is listed with its reason."""
+    summary = summary_of(rich)
+    run = spoiled(rich, tmp_path, "summary.json")
+    path, unseen = run / "summary.json", set()
+
+    def says(text: dict[str, Any]) -> str:
+        path.write_text(json.dumps(text))
+        return different(run, seen)
+
+    assert says(summary) == ""
+    for key, value in summary.items():
+        if not says(summary | {key: other(value)}):
+            unseen.add(key)
+    assert unseen == set(UNPROVED)
+    assert summary["carbon_kg"] is not None and summary["energy_kwh"] > 0
+    for key in summary:
+        assert key in says({name: value for name, value in summary.items() if name != key})
+    assert "summary.json: key 'joy'" in says(summary | {"joy": 1})
+    for market in summary["cost_by_market_usd"]:  # also those in which nothing was bought
+        changed = summary["cost_by_market_usd"] | {market: summary["cost_by_market_usd"][market] + 0.01}
+        assert "cost_by_market_usd" in says(summary | {"cost_by_market_usd": changed})
+
+
+@pytest.mark.parametrize("name", ["jobs", "ledger", "timeline"])
+def test_every_column_of_every_table_is_proved(rich: Path, tmp_path: Path, name: str) -> None:
+    """Each with another value in one row; a row less; a row twice."""
+    run = spoiled(rich, tmp_path, f"{name}.parquet")
+    path, frame = run / f"{name}.parquet", pd.read_parquet(rich / f"{name}.parquet")
+    frame.to_parquet(path, index=False)
+    assert found(run, rich) == ""
+    query = {
+        "jobs": "status == 'finished' and residency != ''",
+        "ledger": "unit == 'gpu_h' and job >= 0",
+        "timeline": "gpus_up > 0",
+    }
+    row = int(frame.query(query[name]).index[-1])
+    for column in frame:
+        changed = frame.copy()
+        value = changed[column].iloc[row]
+        changed[column] = changed[column].astype(object)
+        numeric = pd.api.types.is_numeric_dtype(frame[column])
+        value = "" if pd.isna(value) and not numeric else value.item() if hasattr(value, "item") else value
+        changed.loc[row, column] = other(value)
+        changed.infer_objects().to_parquet(path, index=False)
+        assert found(run, rich), f"{column}: {value} changed and nobody saw"
+    for changed in (frame.drop(index=row), pd.concat([frame, frame.iloc[[row]]])):
+        changed.to_parquet(path, index=False)
+        assert found(run, rich)
+
+
+@pytest.mark.parametrize("column", ["site", "job", "tenant", "pool", "node", "tier", "tariff", "start_s", "end_s"])
+def test_what_an_item_is_for_is_proved_of_every_category(rich: Path, seen: Audit, tmp_path: Path, column: str) -> None:
+    """The bill stays the same to a cent, but somebody or something else is charged."""
+    run = spoiled(rich, tmp_path, "ledger.parquet")
+    frame = pd.read_parquet(rich / "ledger.parquet")
+    assert {"compute", "egress", "storage", "control_plane", "energy"} <= set(frame["category"])
+    for category, items in frame.groupby("category", observed=True):
+        row = items.index[len(items) // 2]
+        changed = frame.copy()
+        changed[column] = changed[column].astype(object)
+        value = changed.loc[row, column]
+        others = [each for each in frame[column].dropna().unique().tolist() if each != value and str(each)]
+        changed.loc[row, column] = others[0]
+        changed.infer_objects().to_parquet(run / "ledger.parquet", index=False)
+        assert different(run, seen), f"{column} of {category}"
+
+
+def test_a_trace_that_was_changed_with_its_hash_is_found_by_the_log(rich: Path, tmp_path: Path) -> None:
+    """Jobs of another arrival, with a hash that fits them: then the log is not theirs."""
+    run = spoiled(rich, tmp_path, "jobs.parquet")
+    frame = pd.read_parquet(rich / "jobs.parquet")
+    frame.loc[5, "arrival_s"] += 0.001
+    frame.to_parquet(run / "jobs.parquet", index=False)
+    (run / "summary.json").unlink()
+    summary = summary_of(rich) | {"jobs_sha256": read_jobs(run / "jobs.parquet").sha256}
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert "job 5 arrives" in found(run, rich)
+
+
 def no(name: str) -> Callable[[Path], None]:
     return lambda run: (run / name).unlink()
 
@@ -204,7 +368,7 @@ def garbled(run: Path) -> None:
         (no("ledger.parquet"), "ledger.parquet: cannot be read"),
         (garbled, "log.parquet: not a readable log"),
         (old, "jobs.parquet: column 'residency' is missing; run it again with this hcsim to audit it"),
-        (lambda run: (run / "summary.json").write_text("{}"), "summary.json: no key 'cost_usd'"),
+        (lambda run: (run / "summary.json").write_text("{}"), "summary.json: no key 'carbon_kg'"),
         (lambda run: (run / "config.yaml").write_text("fleet: {}"), "fleet"),
         (lambda run: shutil.rmtree(run), "not a run folder"),
     ],
