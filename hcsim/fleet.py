@@ -248,10 +248,11 @@ class Budget:
 @dataclass(frozen=True)
 class Outage:
     """A node (``pool/number``), a site, all of a provider, or a link (``source -> target``) is down: in given windows,
-    or at random.
+    as a trace says (:mod:`hcsim.incidents`), or at random.
 
     Args:
         windows: (from, to) in seconds, ascending.
+        down: above 0 while it is down; what holds after its end is its ``beyond``.
         mtbf_s, repair_s: mean times from repair to failure and back (exponential; inf: only the windows).
     """
 
@@ -260,6 +261,7 @@ class Outage:
     windows: tuple[tuple[float, float], ...] = ()
     mtbf_s: float = inf
     repair_s: float = 3600.0
+    down: Series | None = None
 
     def __post_init__(self) -> None:
         windows = tuple((float(a), float(b)) for a, b in self.windows)
@@ -287,6 +289,9 @@ class Fleet:
     def __post_init__(self) -> None:
         for key in ("sites", "links", "tariffs", "quotas", "budgets", "outages"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
+        # of one trace there may be outages of many nodes
+        nested = (each if isinstance(each, Sequence) else (each,) for each in self.outages)
+        object.__setattr__(self, "outages", tuple(each for some in nested for each in some))
         where = f"fleet '{self.name}'"
         require(len(self.sites) > 0, f"{where}: no sites")
         require(len(self.pools) > 0, f"{where}: no node pools, so no accelerator that could run a job")

@@ -137,8 +137,14 @@ def _carbon(world: Simulation, s: int, carbon: Series) -> Events:
 
 
 def _outage(world: Simulation, number: int, outage: Outage) -> Events:
-    """Its windows, or a renewal process of its own."""
+    """Its windows, what its series says, and a renewal process of its own."""
     cause = f"outage {number}"
+    if outage.down is not None:
+        if outage.down.at(0.0) > 0:
+            _strike(world, outage, cause)
+        for t, value in outage.down.changes(0.0):
+            yield _until(world, t)
+            (_strike if _over(outage.down, value) > 0 else _mend)(world, outage, cause)
     for begin_s, end_s in outage.windows:
         yield _until(world, begin_s)
         _strike(world, outage, cause)
