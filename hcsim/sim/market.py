@@ -59,9 +59,7 @@ def _over(series: Series, value: float) -> float:
         InputError: it is what stands behind the end of one that stops.
     """
     if value != value:
-        raise InputError(
-            f"series {series.source} ends at {series.end_s:,.0f} s and the run goes on; set beyond: hold or wrap"
-        )
+        raise InputError(series.over)
     return value
 
 
