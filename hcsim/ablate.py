@@ -1,8 +1,9 @@
 """Which features of the world change the ranking of strategies: a comparison with each switched off in turn.
 
-Two strategies are ordered under a metric where the 95 % interval of their paired difference over seeds leaves zero out.
-A feature changes the ranking where switching it off turns such an order round. Kendall's tau-b is of the orders of all
-means, separated or not.
+Two strategies can be told apart under a metric where the 95 % interval of their paired difference over seeds leaves
+zero out. A feature changes the ranking where switching it off reverses such an order, or makes two alike that were told
+apart, or two be told apart that were alike. Kendall's tau-b is of the orders of all means, told apart or not; where it
+is below 1 though no pair changes so, means have changed places within their intervals, and that is said as well.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
 ON = "on"
 #: What can be ranked: figures that are no counts of jobs.
 RANKED: tuple[Metric, ...] = tuple(metric for metric in METRICS if not metric.counts)
-CHANGED, SAME, FEWER, MORE, UNKNOWN, ONE_SEED = (
-    "changes", "same", "order lost", "order gained", "not distinguishable", "one seed: no interval"
+CHANGED, FEWER, MORE, MEANS, SAME, UNKNOWN, ONE_SEED = (
+    "order reversed", "order lost", "order gained", "means change places", "same", "not distinguishable",
+    "one seed: no interval",
 )  # fmt: skip
+#: Verdicts of which each is a changed ranking.
+CHANGES = (CHANGED, FEWER, MORE)
 Floats = npt.NDArray[np.float64]
 
 
@@ -39,7 +43,8 @@ class Effect:
     """What switching one feature off does to one metric.
 
     ``turned`` are the pairs whose order turns round (better first, as it is with everything on), ``lost`` those that
-    can no longer be told apart, ``gained`` those that only then can. ``tau`` is NaN where a figure is missing.
+    can no longer be told apart, ``gained`` those that only then can. ``swapped`` are those whose means alone change
+    places (better first, as it is with everything on). ``tau`` is NaN where a figure is missing, or all are equal.
     """
 
     switch: str
@@ -49,6 +54,34 @@ class Effect:
     turned: tuple[tuple[str, str], ...]
     lost: tuple[tuple[str, str], ...]
     gained: tuple[tuple[str, str], ...]
+    swapped: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two strategies under one metric, with everything on and with a feature off: the difference ``first`` - ``second``
+    in the metric's unit, each with the half-width of its interval (NaN: one seed, or a figure is missing)."""
+
+    switch: str
+    metric: Metric
+    first: str
+    second: str
+    on: float
+    on_half: float
+    off: float
+    off_half: float
+    what: str
+
+    def told(self, off: bool) -> str:
+        """Who beats whom and by how much, in words."""
+        mean, half = (self.off, self.off_half) if off else (self.on, self.on_half)
+        better, worse = self.first, self.second
+        if (mean > 0) != self.metric.more_is_better:
+            better, worse = worse, better
+        low, high = abs(mean) - half, abs(mean) + half
+        by = f"by {abs(mean):.3g} {self.metric.unit} [{low:.3g}, {high:.3g}]"
+        apart = (self.what in (CHANGED, MORE)) if off else (self.what in (CHANGED, FEWER))
+        return f"{better} beats {worse} {by}" if apart else f"{better} is ahead of {worse} {by}"
 
 
 @dataclass(frozen=True)
@@ -76,6 +109,7 @@ class Ablation:
     absent: tuple[str, ...]
     effects: tuple[Effect, ...]
     shifts: tuple[Shift, ...]
+    pairs: tuple[Pair, ...] = ()
 
     def of(self, switch: str) -> tuple[Effect, ...]:
         """The effects of one switch, in the order of RANKED."""
@@ -83,8 +117,26 @@ class Ablation:
 
     @property
     def changing(self) -> tuple[str, ...]:
-        """Switches that change a ranking."""
-        return tuple(s for s in self.switches if any(e.verdict == CHANGED for e in self.of(s)))
+        """Switches that change a ranking: reverse an order, lose one, or bring one about."""
+        return tuple(s for s in self.switches if any(e.verdict in CHANGES for e in self.of(s)))
+
+    def having(self, *verdicts: str) -> str:
+        """Switches with one of these verdicts under some metric, in words."""
+        return ", ".join(s for s in self.switches if any(e.verdict in verdicts for e in self.of(s))) or "none"
+
+    @property
+    def told(self) -> list[str]:
+        """What each switch does to each ranking, in plain English; nothing of those that leave it as it is."""
+        said = {CHANGED: "is reversed", FEWER: "is lost: then no difference can be told", MORE: "can be told only then"}
+        lines = []
+        for pair in self.pairs:
+            if pair.what in CHANGES:
+                effect = next(e for e in self.of(pair.switch) if e.metric is pair.metric)
+                lines.append(
+                    f"{pair.switch}, {pair.metric.title} (τ {_text(effect.tau, '.2f')}): an order {said[pair.what]};"
+                    f" with everything on {pair.told(off=False)}, without {pair.switch} {pair.told(off=True)}"
+                )
+        return lines
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -98,11 +150,36 @@ class Ablation:
             {
                 "without": e.switch, "metric": e.metric.title, "verdict": e.verdict, "kendall_tau": e.tau,
                 "turned": pairs(e.turned), "order_lost": pairs(e.lost), "order_gained": pairs(e.gained),
+                "means_swapped": pairs(e.swapped),
             }
             for e in self.effects
         ]  # fmt: skip
-        columns = ("without", "metric", "verdict", "kendall_tau", "turned", "order_lost", "order_gained")
+        columns = (
+            "without",
+            "metric",
+            "verdict",
+            "kendall_tau",
+            "turned",
+            "order_lost",
+            "order_gained",
+            "means_swapped",
+        )
         return pd.DataFrame(rows, columns=list(columns))
+
+    @property
+    def pair_frame(self) -> pd.DataFrame:
+        """One row per switch, metric and pair of strategies: differences with 95 % intervals, in the metric's unit."""
+        import pandas as pd
+
+        rows = [
+            {
+                "without": p.switch, "metric": p.metric.title, "unit": p.metric.unit, "first": p.first,
+                "second": p.second, "on": p.on, "on_low": p.on - p.on_half, "on_high": p.on + p.on_half, "off": p.off,
+                "off_low": p.off - p.off_half, "off_high": p.off + p.off_half, "what": p.what,
+            }
+            for p in self.pairs
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
 
     @property
     def shift_frame(self) -> pd.DataFrame:
@@ -136,7 +213,8 @@ class Ablation:
             cells = []
             for effect in self.of(switch):
                 lines = [f"[{style.get(effect.verdict, 'dim')}]{effect.verdict}[/]"]
-                lines += [f"{b} beats {a}" for a, b in effect.turned]
+                for word, found in (("reversed", effect.turned), ("lost", effect.lost), ("gained", effect.gained)):
+                    lines += [f"{word}: {a} > {b}" for a, b in found]
                 lines.append(f"[dim]τ {_text(effect.tau, '.2f')}, {self._largest(switch, effect.metric)}[/]")
                 cells.append("\n".join(lines))
             table.add_row(switch, *cells)
@@ -177,18 +255,26 @@ def ablation(runs: dict[str, pd.DataFrame], absent: Sequence[str] = ()) -> Ablat
     seeds = sorted(set.intersection(*every))
     if not seeds:
         raise InputError("no seed under which every strategy was run in every case")
-    effects, shifts = [], []
+    effects, shifts, pairs = [], [], []
     switches = [case for case in runs if case != ON]
     for metric in RANKED:
         base, base_jobs = _values(cells[ON], metric, strategies, seeds)
         base_order = _orders(base, base_jobs, metric)
         for switch in switches:
             values, jobs = _values(cells[switch], metric, strategies, seeds)
-            effects.append(_effect(switch, metric, strategies, base, values, base_order, _orders(values, jobs, metric)))
+            order = _orders(values, jobs, metric)
+            effects.append(_effect(switch, metric, strategies, base, values, base_order, order))
+            pairs += _pairs(switch, metric, strategies, base, values, base_order, order)
             shifts += _shifts(switch, metric, strategies, base, values, base_jobs == jobs)
     in_order = sorted(effects, key=lambda e: (switches.index(e.switch), RANKED.index(e.metric)))
     return Ablation(
-        tuple(strategies), tuple(int(s) for s in seeds), tuple(switches), tuple(absent), tuple(in_order), tuple(shifts)
+        tuple(strategies),
+        tuple(int(s) for s in seeds),
+        tuple(switches),
+        tuple(absent),
+        tuple(in_order),
+        tuple(shifts),
+        tuple(sorted(pairs, key=lambda p: (switches.index(p.switch), RANKED.index(p.metric)))),
     )
 
 
@@ -224,15 +310,38 @@ def _effect(
     turned = tuple(named(p, s) for p, s in before.items() if s * after[p] < 0)
     lost = tuple(named(p, s) for p, s in before.items() if s and not after[p])
     gained = tuple(named(p, s) for p, s in after.items() if s and not before[p])
+    means, other = base.mean(axis=1), values.mean(axis=1)
+    changed = {*turned, *lost, *gained}
+    swapped = []
+    for a, b in before:
+        was = 1 if (means[a] > means[b]) == metric.more_is_better else -1
+        pair = named((a, b), was)
+        if (means[a] - means[b]) * (other[a] - other[b]) < 0 and not {pair, pair[::-1]} & changed:
+            swapped.append(pair)
     if base.shape[1] < 2:
         verdict = ONE_SEED
-    elif turned:
-        verdict = CHANGED
-    elif not any(before.values()) and not any(after.values()):
-        verdict = UNKNOWN
+    elif changed:
+        verdict = CHANGED if turned else FEWER if lost else MORE
+    elif swapped:
+        verdict = MEANS
     else:
-        verdict = FEWER if lost else MORE if gained else SAME
-    return Effect(switch, metric, verdict, _tau(base.mean(axis=1), values.mean(axis=1)), turned, lost, gained)
+        verdict = SAME if any(before.values()) else UNKNOWN
+    return Effect(switch, metric, verdict, _tau(means, other), turned, lost, gained, tuple(swapped))
+
+
+def _pairs(
+    switch: str, metric: Metric, names: Sequence[str], base: Floats, values: Floats,
+    before: dict[tuple[int, int], int], after: dict[tuple[int, int], int],
+) -> list[Pair]:  # fmt: skip
+    """Every pair of strategies, with what becomes of its order."""
+    out = []
+    for (a, b), was in before.items():
+        now = after[a, b]
+        what = CHANGED if was * now < 0 else FEWER if was and not now else MORE if now and not was else ""
+        on, off = t_interval(base[a] - base[b]), t_interval(values[a] - values[b])
+        what = what or (SAME if was else MEANS if on[0] * off[0] < 0 else UNKNOWN)
+        out.append(Pair(switch, metric, names[a], names[b], *on, *off, what))
+    return out
 
 
 def _tau(a: Floats, b: Floats) -> float:
@@ -293,7 +402,7 @@ def heat_map(found: Ablation) -> Figure:
                 strong = np.isfinite(each.shift) and abs(each.shift) > 0.7 * top
                 text = "–" if np.isnan(each.shift) else _short(each.shift)
                 ax.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if strong else "#222222")
-            if found.of(switch)[RANKED.index(metric)].verdict == CHANGED:
+            if found.of(switch)[RANKED.index(metric)].verdict in CHANGES:
                 ax.add_patch(Rectangle((-0.5, y - 0.5), columns, 1, fill=False, ec="#D00000", lw=1.8, clip_on=False))
         ax.set_title(f"{metric.title}\n({_shift_unit(metric)})", fontsize=9)
         ax.set_xticks(range(columns), found.strategies, rotation=90, fontsize=8)

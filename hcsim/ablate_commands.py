@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hcsim.ablate import ON, ablation, heat_map
+from hcsim.ablate import CHANGED, FEWER, MEANS, MORE, ON, ablation, heat_map
 from hcsim.model import InputError, nearest
 
 USAGE = (
     "usage: hcsim ablate strategy=a,b[,...] [seed=1,2,3] [switches=data,reclaims] [key=value ...]\n\n"
     "Runs the sweep that hcsim run -m would with everything on, and once more with each switch off; compares the\n"
     "rankings. hydra.sweep.dir=FOLDER keeps it there, one folder per case, and goes on where it stopped.\n"
-    "Writes ablation.csv, shifts.csv and ablation.png into the folder."
+    "Writes ablation.csv, pairs.csv, shifts.csv and ablation.png into the folder."
 )
 
 
@@ -70,11 +70,19 @@ def _report(found: Any, folder: Path) -> int:
 
     Console(width=None if sys.stdout.isatty() else 200).print(found.table())
     write_atomically(folder / "ablation.csv", lambda path: found.frame.to_csv(path, index=False))
+    for line in found.told:
+        print(line)
+    write_atomically(folder / "pairs.csv", lambda path: found.pair_frame.to_csv(path, index=False))
     write_atomically(folder / "shifts.csv", lambda path: found.shift_frame.to_csv(path, index=False))
     write_atomically(
         folder / "ablation.png", lambda path: heat_map(found).savefig(path, dpi=150, format="png", facecolor="white")
     )
-    print(f"{folder / 'ablation.csv'}, {folder / 'shifts.csv'}, {folder / 'ablation.png'}")
+    names = ("ablation.csv", "pairs.csv", "shifts.csv", "ablation.png")
+    print(", ".join(str(folder / name) for name in names))
+    print(f"reverse an order: {found.having(CHANGED)}")
+    print(f"make an order that could be told lost: {found.having(FEWER)}")
+    print(f"bring about an order that could not be told: {found.having(MORE)}")
+    print(f"change places of means alone, within their intervals: {found.having(MEANS)}")
     changing = ", ".join(found.changing) or "none"
     print(f"features that change a ranking: {changing} (of {len(found.switches)} switched off)")
     return 0

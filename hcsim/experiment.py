@@ -217,10 +217,15 @@ class Experiment:
             "forecast_error": self.forecast_error if ahead else None,
             "seed": self.seed,
             "jobs_sha256": ready.jobs.sha256,
-            "fleet_sha256": hashlib.sha256(json.dumps(plain(ready.fleet)).encode()).hexdigest(),
+            "fleet_sha256": fleet_sha256(ready.fleet),
             "code_sha256": source_sha256("hcsim.experiment", *sorted(engine)),
             "versions": versions(self.executor.libraries),
         }
+
+
+def fleet_sha256(fleet: Fleet) -> str:
+    """A hash of a fleet as it is played, the series included that drive it."""
+    return hashlib.sha256(json.dumps(plain(fleet)).encode()).hexdigest()
 
 
 def _some_site(jobs: Jobs, fleet: Fleet, code: int) -> None:

@@ -237,6 +237,9 @@ class Fleet:
     def __post_init__(self) -> None:
         for key in ("sites", "links", "tariffs", "quotas", "budgets", "outages"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
+        # of one trace there may be outages of many nodes
+        nested = (each if isinstance(each, Sequence) else (each,) for each in self.outages)
+        object.__setattr__(self, "outages", tuple(each for some in nested for each in some))
         where = f"fleet '{self.name}'"
         require(len(self.sites) > 0, f"{where}: no sites")
         require(len(self.pools) > 0, f"{where}: no node pools, so no accelerator that could run a job")

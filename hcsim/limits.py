@@ -8,6 +8,7 @@ from math import inf
 from typing import Literal
 
 from hcsim.errors import in_bounds, nearest, require
+from hcsim.series import Series
 
 ScopeKind = Literal["node", "site", "provider", "link"]
 SCOPES: tuple[ScopeKind, ...] = ("node", "site", "provider", "link")
@@ -68,10 +69,11 @@ class Budget:
 @dataclass(frozen=True)
 class Outage:
     """A node (``pool/number``), a site, all of a provider, or a link (``source -> target``) is down: in given windows,
-    or at random.
+    as a trace says (:mod:`hcsim.incidents`), or at random.
 
     Args:
         windows: (from, to) in seconds, ascending.
+        down: above 0 while it is down; what holds after its end is its ``beyond``.
         mtbf_s, repair_s: mean times from repair to failure and back (exponential; inf: only the windows).
     """
 
@@ -80,6 +82,7 @@ class Outage:
     windows: tuple[tuple[float, float], ...] = ()
     mtbf_s: float = inf
     repair_s: float = 3600.0
+    down: Series | None = None
 
     def __post_init__(self) -> None:
         windows = tuple((float(a), float(b)) for a, b in self.windows)

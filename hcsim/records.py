@@ -5,7 +5,7 @@ As parts of a fleet's configuration::
     price: {_target_: hcsim.records.of_file, path: prices.csv, column: usd_per_gpu_h, beyond: hold}
     carbon:
       _target_: hcsim.records.of_trace
-      source: {_target_: hcsim.traces.carbon_electricitymaps.CarbonElectricitymaps, zone: NO}
+      source: {_target_: hcsim.traces.carbon_electricitymaps.CarbonElectricitymaps, data_dir: "${data_dir}", zone: NO}
       column: g_per_kwh
       beyond: wrap
 """
@@ -32,16 +32,18 @@ def of_trace(
     column: str,
     where: Mapping[str, Any] | None = None,
     per: str = "",
+    scale: float = 1.0,
     begin_s: float | None = None,
     beyond: Beyond = "stop",
 ) -> Series:
-    """A column of a trace over its ``time_s``.
+    """A column of a trace over its ``time_s``. Rows that only repeat the value before are left out.
 
     Args:
         source: a source of :mod:`hcsim.traces` whose kind has ``time_s``.
         column: the values, such as ``usd_per_h``, ``nodes``, ``g_per_kwh``.
         where: column -> value that rows must have, such as ``{"place": "aws:us-east-1"}``.
         per: a column that values are divided by, such as ``gpus``.
+        scale: what values are multiplied by: nodes of a pool for each that the trace probed, another currency.
         begin_s: the trace's time at which the run begins (default: its first).
         beyond: what holds when the trace is over, see :class:`hcsim.series.Series`.
 
@@ -49,8 +51,33 @@ def of_trace(
         InputError: no such column, no row left, a value that is missing or negative, two rows of one time.
     """
     table = source.table()
+    require("time_s" in table.frame, f"{table.source}: holds {table.kind}, expected a kind with time_s")
+    chosen = rows_where(table, where, column, per)
     frame, rows = table.frame, table.rows
-    for name in (column, per, *(where or {})):
+    for name in (column, per):
+        numeric = not name or getattr(frame[name].dtype, "kind", "") in "biuf"
+        require(numeric, f"{table.source}: column '{name}' holds something else than numbers")
+    values = frame[column].to_numpy(np.float64)[chosen]
+    if per:
+        values = values / frame[per].to_numpy(np.float64)[chosen]
+    require(0 < scale < math.inf, f"{table.source}: scale is {scale:g}, expected finite, > 0")
+    times = frame["time_s"].to_numpy(np.float64)[chosen]
+    found = _series(
+        str(table.source), column, times, np.full(len(times), math.nan), values * scale, rows[chosen], begin_s, beyond
+    )
+    new = np.r_[True, np.diff(found.values) != 0]
+    name = f"{column} of {portable(source, table)}"
+    return Series(found.times[new].tolist(), found.values[new].tolist(), found.end_s, beyond, name)
+
+
+def rows_where(table: Any, where: Mapping[str, Any] | None, *columns: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows of a trace's table have these values; its ``columns`` (those with a name) must be there too.
+
+    Raises:
+        InputError: no such column, or no row left.
+    """
+    frame = table.frame
+    for name in (*columns, *(where or {})):
         require(not name or name in frame, f"{table.source}: no column '{name}'; {nearest(name, list(frame))}")
     chosen = np.ones(len(frame), bool)
     for name, value in (where or {}).items():
@@ -58,16 +85,13 @@ def of_trace(
         if not chosen.any():
             known = nearest(str(value), sorted({str(each) for each in frame[name]}))
             raise InputError(f"{table.source}: no row with {name} = {value!r}; {known}")
-    for name in (column, per):
-        numeric = not name or getattr(frame[name].dtype, "kind", "") in "biuf"
-        require(numeric, f"{table.source}: column '{name}' holds something else than numbers")
-    values = frame[column].to_numpy(np.float64)[chosen]
-    if per:
-        values = values / frame[per].to_numpy(np.float64)[chosen]
-    times = frame["time_s"].to_numpy(np.float64)[chosen]
-    return _series(
-        str(table.source), column, times, np.full(len(times), math.nan), values, rows[chosen], begin_s, beyond
-    )
+    return chosen
+
+
+def portable(source: Any, table: Any) -> str:
+    """What a trace was read from, below its folder of data: the same wherever that lies, as a fleet's hash must be."""
+    name, folder = Path(str(table.source)), str(getattr(source, "data_dir", ""))
+    return name.relative_to(folder).as_posix() if folder and name.is_relative_to(folder) else str(table.source)
 
 
 def of_file(

@@ -38,7 +38,7 @@ class Series:
 
     def __post_init__(self) -> None:
         time_s, value = np.array(self.time_s, np.float64), np.array(self.value, np.float64)
-        where = f"series {self.source}"
+        where = self._named
         require(len(time_s) > 0 and time_s.shape == value.shape and time_s.ndim == 1,
                 f"{where}: {time_s.shape} times and {value.shape} values, expected as many, at least one")  # fmt: skip
         for name, column in (("time_s", time_s), ("value", value)):
@@ -54,6 +54,15 @@ class Series:
             column.setflags(write=False)
         for name, given in (("time_s", time_s), ("value", value), ("end_s", end_s)):
             object.__setattr__(self, name, given)
+
+    @property
+    def _named(self) -> str:
+        return self.source if self.source == "series" else f"series {self.source}"
+
+    @property
+    def over(self) -> str:
+        """What is wrong when one that stops has ended."""
+        return f"{self._named} ends at {self.end_s:,.0f} s and the run goes on; set beyond: hold or wrap"
 
     @property
     def times(self) -> Floats:
@@ -77,9 +86,7 @@ class Series:
         if t < self.end_s or self.beyond == "hold":
             return t
         if self.beyond == "stop":
-            raise InputError(
-                f"series {self.source} ends at {self.end_s:,.0f} s and the run goes on; set beyond: hold or wrap"
-            )
+            raise InputError(self.over)
         start = float(self.times[0])
         return start + (t - start) % (self.end_s - start)
 

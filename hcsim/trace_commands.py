@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     turn.add_argument("out", metavar="FILE")
     turn.add_argument("overrides", nargs="*", metavar="key=value")
     fit = commands.add_parser(
-        "twin", help="fit a generator to a source of jobs or requests: twin NAME FILE.json [key=value ...]"
+        "twin", help="fit a generator to jobs, requests, spot capacity or prices: twin NAME FILE.json [key=value ...]"
     )
     fit.add_argument("name")
     fit.add_argument("out", metavar="FILE.json")
@@ -314,25 +314,30 @@ def write_table(frame: Any, out: Path) -> None:
 def twin(name: str, out: Path, overrides: Sequence[str], quick: bool) -> int:
     """Fit, write the table, and say how good five twins are."""
     from hcsim.experiment import write_atomically
-    from hcsim.traces import _fit, _fit_requests
+    from hcsim.traces import _fit, _fit_market, _fit_requests
     from hcsim.traces._quality import distances, request_distances
-    from hcsim.traces._twins import text
+    from hcsim.traces._twins import KINDS, text
     from hcsim.traces.fitted import Fitted
+    from hcsim.traces.fitted_market import FittedAvailability, FittedPrices
     from hcsim.traces.fitted_requests import FittedRequests
 
     with Busy(f"reading {name}"):
         subject, _, _ = _subject(name, overrides)
-    if not isinstance(subject, Jobs) and subject.kind != "requests":
-        raise InputError(f"traces twin: {name} is a source of {subject.kind}, expected one of jobs or requests")
-    figures = _fit.fit(subject) if isinstance(subject, Jobs) else _fit_requests.fit(subject)
+    kind = "jobs" if isinstance(subject, Jobs) else subject.kind
+    if kind not in KINDS:
+        raise InputError(f"traces twin: {name} is a source of {kind}, expected one of {', '.join(KINDS)}")
+    fit: dict[str, Callable[[Any], Any]] = {"jobs": _fit.fit, "requests": _fit_requests.fit}
+    figures = fit.get(kind, _fit_market.fit)(subject)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, lambda path: path.write_text(text(figures)))
-    use = f"hcsim run trace=fitted trace.path={out}" if isinstance(subject, Jobs) else "trace fitted_requests"
-    print(f"{out}: {out.stat().st_size:,} bytes fitted to {len(subject):,} {figures.kind}; {use}")
+    drawn = {"requests": FittedRequests, "availability": FittedAvailability, "prices": FittedPrices}.get(kind)
+    use = f"hcsim run trace=fitted trace.path={out}" if drawn is None else f"{drawn.__module__}.{drawn.__name__}"
+    print(f"{out}: {out.stat().st_size:,} bytes fitted to {len(subject):,} {kind}; {use}")
     seeds = range(1, 6)
-    if not isinstance(subject, Jobs):
-        drawn = [FittedRequests(path=str(out), seed=seed).table().frame for seed in seeds]
-        _print_means([request_distances(subject.frame, each) for each in drawn])
+    if drawn is not None:
+        tables = [drawn(path=str(out), seed=seed).table() for seed in seeds]
+        requests = [request_distances(subject.frame, each.frame) for each in tables if kind == "requests"]
+        _print_means(requests or [_fit_market.distances(subject, each) for each in tables])
         return 0
     twins = [Fitted(path=str(out)).jobs(seed) for seed in seeds]
     _print_means([distances(subject, each) for each in twins])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import inspect
 import pkgutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hcsim.cli import CONF, build, choices, compose, forced, part
 from hcsim.live import Local
 from hcsim.parts import checked
 from hcsim.sim import Simulated
-from tests.conftest import missing
+from tests.conftest import missing, shared_folder
 
 PARTS = ("fleet", "trace", "strategy", "estimator", "executor", "perf")
 EVERY = [(group, name) for group in PARTS for name in choices()[group]]
@@ -33,6 +34,17 @@ def needs_torch(*names: str) -> None:
         missing("live", "torch is not installed (make setup)")
 
 
+#: Fleets, and experiments on them, that are driven by traces which do not ship.
+NEED_DATA = {"spot_history"}
+
+
+def compose_with_data(overrides: list[str], *names: str) -> Any:
+    """A configuration; of those that need the shared traces with their folder."""
+    if NEED_DATA & set(names):
+        overrides = [*overrides, f"data_dir={shared_folder('HCSIM_DATA', 'traces')}"]
+    return compose(overrides)
+
+
 def test_every_group_has_a_choice() -> None:
     found = choices()
     assert all(found[group] for group in PARTS)
@@ -43,7 +55,7 @@ def test_every_group_has_a_choice() -> None:
 def test_every_file_makes_its_part(group: str, name: str) -> None:
     if group == "executor":
         needs_torch(name)
-    config, chosen = compose([f"{group}={name}"])
+    config, chosen = compose_with_data([f"{group}={name}"], name)
     assert chosen[group] == name
     made = part(config, group)
     assert dataclasses.is_dataclass(made)
@@ -53,7 +65,7 @@ def test_every_file_makes_its_part(group: str, name: str) -> None:
 @pytest.mark.parametrize("name", choices()["experiment"])
 def test_every_experiment_can_be_built(name: str) -> None:
     needs_torch(name)
-    config, chosen = compose([f"experiment={name}"])
+    config, chosen = compose_with_data([f"experiment={name}"], name)
     experiment = build(config, chosen)
     assert isinstance(experiment, Experiment)
     assert experiment.names == {group: chosen[group] for group in ("fleet", "trace", "strategy")}
@@ -67,12 +79,14 @@ def repeated(node: Any, key: str) -> list[str]:
         return []
     found = [bad for name, each in node.items() for bad in repeated(each, f"{key}.{name}")]
     if "_target_" in node:
-        for field in dataclasses.fields(pkgutil.resolve_name(node["_target_"])):
-            default = field.default
-            if field.default_factory is not dataclasses.MISSING:
-                default = field.default_factory()
-            if field.name in node and node[field.name] == default:
-                found.append(f"{key}.{field.name}")
+        target = pkgutil.resolve_name(node["_target_"])
+        factories = {f.name: f.default_factory for f in dataclasses.fields(target)} if isinstance(target, type) else {}
+        for name, parameter in inspect.signature(target).parameters.items():
+            default, factory = parameter.default, factories.get(name, dataclasses.MISSING)
+            if factory is not dataclasses.MISSING:
+                default = factory()
+            if name in node and node[name] == default:
+                found.append(f"{key}.{name}")
     return found
 
 

@@ -36,8 +36,11 @@ def test_an_availability_trace_drives_a_spot_pool(shared_traces: Path) -> None:
 
 
 def test_carbon_of_a_zone_by_the_hour(shared_traces: Path) -> None:
-    carbon = of_trace(CarbonElectricitymaps(str(shared_traces), zone="NO"), "g_per_kwh", {"place": "NO"}, beyond="wrap")
-    assert len(carbon.values) == 8760 and carbon.end_s == 8760 * 3600.0
+    source = CarbonElectricitymaps(str(shared_traces), zone="NO")
+    carbon = of_trace(source, "g_per_kwh", {"place": "NO"}, beyond="wrap")
+    hours = source.table().frame["g_per_kwh"].to_list()
+    assert len(hours) == 8760 and [carbon.at(3600.0 * i) for i in range(8760)] == hours
+    assert carbon.end_s == 8760 * 3600.0
     assert carbon.at(8760 * 3600.0 + 10.0) == carbon.at(10.0)
 
 

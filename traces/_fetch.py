@@ -39,6 +39,7 @@ NOT_PUBLISHED = {
     "listed": "its jobs are written in the configuration, there is no file to fetch",
     "twin": "its jobs are drawn, there is no file to fetch",
     "fitted": "its tables ship with the project, there is no file to fetch",
+    "fitted_market": "its tables ship with the project, there is no file to fetch",
     "fitted_requests": "its tables ship with the project, there is no file to fetch",
     "gcp_pricing": "its file is derived, not published; 'hcsim traces fetch gcp_pricing_yml' gets five of the lists",
     DERIVED: "derived from 48 price lists, not published; 'hcsim traces fetch gcp_pricing_yml' gets five of the lists",

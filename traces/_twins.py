@@ -108,10 +108,51 @@ class RequestFigures(Figures):
     prefixes: Prefixes | None = None
 
 
-KINDS: dict[str, type[JobFigures] | type[RequestFigures]] = {"jobs": JobFigures, "requests": RequestFigures}
+class CapacityState(Figures):
+    """None, some or all of the nodes: how long that lasts, and which of the three follows. Empty: it does not occur."""
+
+    hold_s: Quantiles | None = None
+    next_share: tuple[Share, ...] = ()
 
 
-def text(figures: JobFigures | RequestFigures) -> str:
+class AvailabilityFigures(Figures):
+    """What :func:`hcsim.traces._fit_market.fit` finds out of spot capacity, probed for ``nodes`` every ``tick_s``."""
+
+    kind: Literal["availability"] = "availability"
+    tick_s: Positive
+    span_s: Positive
+    nodes: Annotated[int, Field(ge=1)]
+    gpu: str
+    gpus: Annotated[float, Field(ge=0)]
+    states: Annotated[tuple[CapacityState, ...], Field(min_length=3, max_length=3)]
+    some: Quantiles | None = None
+
+
+class PriceFigures(Figures):
+    """What :func:`hcsim.traces._fit_market.fit` finds out about the price of an instance: its mean, the times between
+    changes, prices in shares of the mean, and the correlation of successive ones."""
+
+    kind: Literal["prices"] = "prices"
+    span_s: Positive
+    usd_per_h: Positive
+    gpu: str
+    gpus: Annotated[float, Field(ge=0)]
+    market: str
+    gap_s: Quantiles
+    share: Quantiles
+    rho: Share
+
+
+AnyFigures = JobFigures | RequestFigures | AvailabilityFigures | PriceFigures
+KINDS: dict[str, type[JobFigures] | type[RequestFigures] | type[AvailabilityFigures] | type[PriceFigures]] = {
+    "jobs": JobFigures,
+    "requests": RequestFigures,
+    "availability": AvailabilityFigures,
+    "prices": PriceFigures,
+}
+
+
+def text(figures: AnyFigures) -> str:
     """A table as JSON, a line for each key."""
     whole = {"kind": figures.kind} | figures.model_dump(exclude_defaults=True)
 
@@ -132,7 +173,7 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json") if f'"kind": "{kind}"' in path.read_text())
 
 
-def table(kind: str, of: str, path: str) -> JobFigures | RequestFigures:
+def table(kind: str, of: str, path: str) -> AnyFigures:
     """The table at ``path``, else the one that ships under the name ``of``.
 
     Raises:
@@ -146,7 +187,7 @@ def table(kind: str, of: str, path: str) -> JobFigures | RequestFigures:
     return _read(kind, FOLDER / f"{of}.json")
 
 
-def _read(kind: str, path: Path) -> JobFigures | RequestFigures:
+def _read(kind: str, path: Path) -> AnyFigures:
     try:
         return KINDS[kind].model_validate_json(path.read_bytes())
     except OSError as error:

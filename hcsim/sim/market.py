@@ -61,9 +61,7 @@ def _over(series: Series, value: float) -> float:
         InputError: it is what stands behind the end of one that stops.
     """
     if value != value:
-        raise InputError(
-            f"series {series.source} ends at {series.end_s:,.0f} s and the run goes on; set beyond: hold or wrap"
-        )
+        raise InputError(series.over)
     return value
 
 
@@ -144,8 +142,14 @@ def _carbon(world: Simulation, s: int, carbon: Series) -> Events:
 
 
 def _outage(world: Simulation, number: int, outage: Outage) -> Events:
-    """Its windows, or a renewal process of its own."""
+    """Its windows, what its series says, and a renewal process of its own."""
     cause = f"outage {number}"
+    if outage.down is not None:
+        if outage.down.at(0.0) > 0:
+            _strike(world, outage, cause)
+        for t, value in outage.down.changes(0.0):
+            yield _until(world, t)
+            (_strike if _over(outage.down, value) > 0 else _mend)(world, outage, cause)
     for begin_s, end_s in outage.windows:
         yield _until(world, begin_s)
         _strike(world, outage, cause)

@@ -250,8 +250,8 @@ SAMPLES: dict[str, Sample] = {
 def sources() -> Iterable[str]:
     """Every source that reads a published file or a folder, as ``make`` takes it."""
     for name in available():
-        if name == "fitted_requests":
-            continue  # it reads what `hcsim traces twin` writes
+        if name in ("fitted_requests", "fitted_market"):
+            continue  # they read what `hcsim traces twin` writes
         for i, cls in enumerate(classes(name)):
             if cls.__name__ in ("SiaJobs", "PolluxJobs"):
                 continue  # they join a workload and profiles, each of which has a source of its own

@@ -450,6 +450,8 @@ def test_every_source_reads_a_file(shared_traces: Path) -> None:
         "table:TableFile",
         "sia:SiaJobs",
         "pollux:PolluxJobs",
+        "fitted_market:FittedAvailability",
+        "fitted_market:FittedPrices",
         "fitted_requests:FittedRequests",
         "servegen:Servegen",
         "skyplane:Skyplane",
