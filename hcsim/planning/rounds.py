@@ -27,8 +27,6 @@ from hcsim.strategy import RememberingStrategy, on
 from hcsim.view import View
 
 Floats = npt.NDArray[np.float64]
-#: Added to a lease that ends at a whole iteration, so that a job that ends just then has ended.
-_SLACK_S = 1e-8
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,8 @@ class Round(NamedTuple):
     received_s: Floats = np.zeros((0, 0))
     deficit_s: Floats = np.zeros((0, 0))
     total_s: Floats = np.zeros(0)  # time given per pool, W
-    running: tuple[tuple[int, int, float], ...] = ()  # (job, pool, GPU-seconds before) of this round
+    chosen: tuple[tuple[int, int], ...] = ()  # (job, pool) of this round, in the order in which they were taken
+    before_gpu_s: tuple[float, ...] = ()  # what each of them had had before
     todo: tuple[tuple[int, int], ...] = ()  # (job, pool) that are still to be placed in this round
     dice: Any = None
     kept: Any = None  # what the policy remembers
@@ -141,21 +140,16 @@ class RoundBased(RememberingStrategy[Round]):
 
     def _within(self, view: View, plan: Plan, memory: Round) -> Round:
         """Stop who has done all of a round's whole iterations; place who had to make way first."""
-        if self.quirks:
-            for job, _, _ in memory.running:
-                if job in view.claims and job not in view.leases and view.now > memory.began_s:
+        if self.quirks and view.now > memory.began_s:
+            for job, _ in memory.chosen:
+                if job in view.claims and job not in view.leases:
                     plan.preempt(job)
-        if not memory.todo:
-            return memory
-        left, running = [], list(memory.running)
-        for job, p in memory.todo:
-            if view.status(job) is not Status.WAITING:
-                left.append((job, p))
-            elif self._place(view, plan, job, p):
-                running.append((job, p, view.attained_gpu_s(job)))
-            else:
-                left.append((job, p))
-        return memory._replace(todo=tuple(left), running=tuple(running))
+        left = tuple(
+            (job, p)
+            for job, p in memory.todo
+            if view.status(job) is not Status.WAITING or not self._place(view, plan, job, p)
+        )
+        return memory if left == memory.todo else memory._replace(todo=left)
 
     def _place(self, view: View, plan: Plan, job: int, p: int) -> bool:
         where = plan.first_fit(job, (p,))
@@ -165,7 +159,7 @@ class RoundBased(RememberingStrategy[Round]):
         if not self.quirks:
             return self.round_s
         rate = view.throughput(job, p)
-        return int(rate * self.round_s) / rate + _SLACK_S
+        return int(rate * self.round_s) / rate
 
     # -- a new round -------------------------------------------------------------------------------------------------
 
@@ -174,7 +168,7 @@ class RoundBased(RememberingStrategy[Round]):
         memory = self._credited(view, memory)
         jobs = sorted({*view.waiting, *view.claims, *(j for j in memory.jobs if view.status(j) is Status.DRAINING)})
         if not jobs:
-            return memory._replace(jobs=(), running=(), todo=(), changed=memory.changed or bool(memory.jobs))
+            return memory._replace(jobs=(), chosen=(), todo=(), changed=memory.changed or bool(memory.jobs))
         memory = self._aligned(memory, tuple(jobs))
         gangs = np.array([view.gpus[j] * view.milli[j] / 1000.0 for j in jobs])
         rate = _throughput(view, jobs)
@@ -185,7 +179,8 @@ class RoundBased(RememberingStrategy[Round]):
             cluster = Cluster(view, jobs, rate, gangs, gpus, weights)
             shares, kept = self.shares(cluster, plan, memory.kept)
             elapsed_s = now - memory.reset_s if memory.reset_s > -inf else 0.0
-            deficit = memory.deficit_s + np.maximum(memory.shares, 0.0) * elapsed_s - (memory.received_s - self.round_s / 2)
+            due_s = np.maximum(memory.shares, 0.0) * elapsed_s
+            deficit = memory.deficit_s + (due_s - (memory.received_s - self.round_s / 2))
             memory = memory._replace(
                 reset_s=now, changed=False, listed=len(jobs), shares=np.clip(shares, 0.0, 1.0), deficit_s=deficit,
                 received_s=np.full_like(memory.received_s, self.round_s / 2),
@@ -193,31 +188,30 @@ class RoundBased(RememberingStrategy[Round]):
             )  # fmt: skip
         order, dice = self._order(view, gpus, memory.dice)
         chosen = self._admitted(memory, gangs, rate, gpus, order)
-        running, todo = self._started(view, plan, jobs, gangs, chosen)
-        if not running and not todo:
-            plan.wake_at(max(now + self.round_s, memory.reset_s + self.reset_s if self.quirks else 0.0))
-        elif not running:
-            plan.wake_at(now + self.round_s)
-        return memory._replace(began_s=now, running=tuple(running), todo=tuple(todo), dice=dice)
+        before = tuple(view.attained_gpu_s(job) for job, _ in chosen)
+        starts, todo = self._started(view, plan, gangs, jobs, chosen)
+        if not starts:
+            wait_s = self.round_s if todo or not self.quirks else max(self.round_s, memory.reset_s + self.reset_s - now)
+            plan.wake_at(now + wait_s)
+        return memory._replace(began_s=now, chosen=tuple(chosen), before_gpu_s=before, todo=tuple(todo), dice=dice)
 
     def _weight(self, tenant: int) -> float:
         return self.weights[tenant] if tenant < len(self.weights) else 1.0
 
     def _credited(self, view: View, memory: Round) -> Round:
         """Add the time that jobs had in the round that is over."""
-        if not memory.running:
+        if not memory.chosen:
             return memory
         received, total = memory.received_s.copy(), memory.total_s.copy()
         row = {job: i for i, job in enumerate(memory.jobs)}
-        for job, p, before in memory.running:
-            if self.quirks or view.status(job) is Status.FINISHED:
-                running = view.status(job) is Status.RUNNING
-                ran_s = (view.now if running else view.since_s(job)) - memory.began_s
-            else:
-                ran_s = (view.attained_gpu_s(job) - before) / (view.gpus[job] * view.milli[job] / 1000.0)
+        for (job, p), before in zip(memory.chosen, memory.before_gpu_s, strict=True):
+            status = view.status(job)
+            ran_s = (view.attained_gpu_s(job) - before) / (view.gpus[job] * view.milli[job] / 1000.0)
+            if status is Status.FINISHED or (self.quirks and ran_s > 0):
+                ran_s = (view.now if status is Status.RUNNING else view.since_s(job)) - memory.began_s
             received[row[job], p] += ran_s
             total[p] += ran_s
-        return memory._replace(received_s=received, total_s=total, running=())
+        return memory._replace(received_s=received, total_s=total, chosen=())
 
     def _aligned(self, memory: Round, jobs: tuple[int, ...]) -> Round:
         """The memory with a row for each of these jobs."""
@@ -249,61 +243,57 @@ class RoundBased(RememberingStrategy[Round]):
     def _admitted(
         self, memory: Round, gangs: Floats, rate: Floats, gpus: Floats, order: list[int]
     ) -> list[tuple[int, int]]:
-        """(row of a job, pool) of those that run in this round."""
-        unknown = memory.shares[:, :1] < 0
-        shares = np.maximum(memory.shares, 0.0)
+        """(job, pool) of those that run in this round, in the order in which they are taken."""
+        shares, unknown = np.maximum(memory.shares, 0.0), memory.shares[:, 0] < 0
         with np.errstate(divide="ignore", invalid="ignore"):
-            priority = np.where((shares > 0) & (rate > 0), shares * memory.total_s / memory.received_s, 0.0)
-        taken = np.zeros(len(gangs), bool)
+            priority = np.where((shares > 0) & (rate > 0), shares / (memory.received_s / memory.total_s), 0.0)
+        may = rate > 0 if self.fills else priority > 0
+        rank = np.lexsort((-shares, -memory.deficit_s, -priority), axis=0)  # stable: else by number
+        size, free = gangs.tolist(), np.ones(len(gangs), bool)
         chosen = []
         for p in order:
-            left = gpus[p]
-            may = rate[:, p] > 0 if self.fills else priority[:, p] > 0
-            rows = np.flatnonzero(may & ~taken)
-            rank = np.lexsort((rows, -shares[rows, p], -memory.deficit_s[rows, p], -priority[rows, p]))
-            for i in rows[rank].tolist():
-                if gangs[i] <= left + 1e-9:
-                    left -= gangs[i]
-                    taken[i] = True
-                    if not (self.quirks and unknown[i, 0]):
-                        chosen.append((i, p))
-                    if left <= 0:
-                        break
+            left = gpus[p] + 1e-9
+            rows = rank[:, p]
+            for i in rows[may[rows, p] & free[rows]].tolist():
+                if size[i] <= left:
+                    left -= size[i]
+                    free[i] = False
+                    if not (self.quirks and unknown[i]):
+                        chosen.append((memory.jobs[i], p))
         return chosen
 
     def _started(
-        self, view: View, plan: Plan, jobs: list[int], gangs: Floats, chosen: list[tuple[int, int]]
-    ) -> tuple[list[tuple[int, int, float]], list[tuple[int, int]]]:
-        """Stop who is not to run, let go on who stays, place the others; larger gangs first."""
-        wanted = {jobs[i]: p for i, p in chosen}
+        self, view: View, plan: Plan, gangs: Floats, jobs: list[int], chosen: list[tuple[int, int]]
+    ) -> tuple[bool, list[tuple[int, int]]]:
+        """Stop who is not to run, let go on who stays, place the others, larger gangs first; whether anything runs, and
+        who is still to be placed."""
+        wanted, starts, todo = dict(chosen), False, []
         stays = set()
         for job, allocation in list(view.claims.items()):
-            if view.status(job) is Status.DRAINING:
-                continue
             if wanted.get(job) == view.pool_of(allocation[0][0]):
                 stays.add(job)
             else:
                 plan.preempt(job)
-        running, todo, crowded = [], [], {}
-        for i, p in sorted(chosen, key=lambda each: (-gangs[each[0]], each[0])):
-            job = jobs[i]
+        size = dict(zip(jobs, gangs.tolist(), strict=True))
+        crowded: dict[int, float] = {}  # pool -> the largest gang that finds no nodes
+        for job, p in sorted(chosen, key=lambda each: (-size[each[0]], each[0])):
             if job in stays:
                 continue
-            if view.status(job) is Status.WAITING and self._place(view, plan, job, p):
-                running.append((job, p, view.attained_gpu_s(job)))
-            else:
-                todo.append((job, p))
-                if view.status(job) is Status.WAITING:
-                    crowded[p] = max(crowded.get(p, 0.0), gangs[i])
+            if view.status(job) is Status.WAITING:
+                if self._place(view, plan, job, p):
+                    starts = True
+                    continue
+                crowded.setdefault(p, size[job])
+            todo.append((job, p))
         for job in sorted(stays):
             p = wanted[job]
-            if view.gpus[job] < crowded.get(p, 0.0):  # it makes way, so that the larger one finds whole nodes
+            if size[job] < crowded.get(p, 0.0):  # it makes way, so that the larger one finds whole nodes
                 plan.preempt(job)
                 todo.append((job, p))
             else:
                 plan.renew(job, self._lease_s(view, job, p))
-                running.append((job, p, view.attained_gpu_s(job)))
-        return running, sorted(todo, key=lambda each: (-view.gpus[each[0]], each[0]))
+                starts = True
+        return starts, sorted(todo, key=lambda each: (-size[each[0]], each[0]))
 
 
 def _throughput(view: View, jobs: list[int]) -> Floats:

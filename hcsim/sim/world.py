@@ -26,6 +26,8 @@ _CRASH = stream("crash")
 _IDLE, _FETCHING, _STARTING, _RUNNING, _DRAINING = range(5)
 _STARTED, _FINISHED = int(Kind.STARTED), int(Kind.FINISHED)
 _NOTHING: tuple[Row, ...] = ()
+#: What sums of seconds may be off by, generously.
+ROUNDING_S = 1e-6
 
 Process = Callable[["Simulation"], Generator[simpy.Event, Any, Any]]
 
@@ -418,7 +420,9 @@ class Simulation(LaneEnvironment):
                     self.tell(Kind.ALL_LEASES_ENDED, 0)
 
         if value < inf:
-            self.at(self._now + value, end)
+            end_s = self._now + value
+            left_s = self._due_s[job] - end_s  # one that ends its work just then has its lease until it has
+            self.at(end_s + left_s if 0.0 < left_s <= ROUNDING_S else end_s, end)
 
     def _report_at(self, time_s: float, kind: Kind, subject: int) -> None:
         self.at(time_s, lambda: self.rows.append((self._now, kind, subject, -1, 0.0, 0.0)))
