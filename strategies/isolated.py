@@ -17,7 +17,9 @@ class Isolated(RoundBased):
     in section 5. Knows neither throughputs nor run times.
     """
 
-    shuffled = True
+    @property
+    def shuffled(self) -> bool:
+        return True
 
     def shares(self, cluster: Cluster, plan: Plan, kept: Any) -> tuple[Floats, Any]:
         return isolated(cluster.gangs, cluster.gpus), None

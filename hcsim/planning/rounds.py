@@ -105,8 +105,6 @@ class RoundBased(RememberingStrategy[Round]):
     shuffle_seed: int = 5
 
     wake = on(Kind.ARRIVED, Kind.LEASE_ENDED, Kind.ALL_LEASES_ENDED, Kind.PREEMPTED, Kind.LOST, Kind.NODE_UP)
-    #: Whether GPU types are taken in a new random order in every round, as for policies that know no throughputs.
-    shuffled: ClassVar[bool] = False
     #: Whether what others leave goes to jobs without a share.
     fills: ClassVar[bool] = True
 
@@ -118,6 +116,11 @@ class RoundBased(RememberingStrategy[Round]):
         for tenant, weight in enumerate(self.weights):
             if not 0 < weight < inf:
                 raise InputError(f"strategy.weights.{tenant} is {weight}, expected a finite number > 0")
+
+    @property
+    def shuffled(self) -> bool:
+        """Whether pools are taken in a new random order in every round, as for policies that know no throughputs."""
+        return False
 
     @abstractmethod
     def shares(self, cluster: Cluster, plan: Plan, kept: Any) -> tuple[Floats, Any]:

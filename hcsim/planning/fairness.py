@@ -1,0 +1,70 @@
+"""Shares of time by linear programmes: max-min over jobs, once or level by level."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hcsim.planning.lp import Answer, Floats, rows, shares_rows, solve
+from hcsim.planning.rounds import Cluster, isolated
+from hcsim.plan import Plan
+
+#: A job whose constraint costs more than this part of the objective's scale can be given no more.
+_TIGHT = 1e-6
+
+
+def max_min(gain: Floats, cluster: Cluster, level: Floats | None = None) -> Answer:
+    """The programme whose X makes the least of Σ_k gain_jk X_jk as large as it can be.
+
+    Args:
+        gain: what a job has of all of its time on a pool, shape (m, k).
+        level: jobs that are not looked at but keep at least so much (NaN: looked at), shape (m,).
+
+    Returns the answer with x = (X row by row, the least gain).
+    """
+    m, k = gain.shape
+    fixed = np.zeros(m) if level is None else np.where(np.isnan(level), 0.0, level)
+    free = np.ones(m) if level is None else np.isnan(level).astype(float)
+    free[gain.max(axis=1, initial=0.0) <= 0] = 0.0  # it can have nothing at present
+    if not free.any():
+        return Answer(np.zeros(m * k + 1), np.zeros(m + k + m), 0.0, 0)
+    least = rows(gain, 0, fixed, np.full(m, np.inf), -free, m * k)
+    constraints = shares_rows(cluster.gangs, cluster.gpus).and_(least)
+    cost = np.zeros(m * k + 1)
+    cost[-1] = 1.0
+    high = np.r_[(gain > 0).astype(float).ravel(), np.inf]  # no time where it has nothing of it
+    return solve(cost, constraints, high, maximise=True)
+
+
+def levels(gain: Floats, cluster: Cluster) -> Answer:
+    """X that is max-min fair at every level: when the least gain can rise no more, it stays with those whom it binds,
+    and the least of the others is raised (water filling).
+
+    Source: Narayanan et al., Gavel, OSDI 2020, section 4.3. Whom it binds is read from the prices of the constraints,
+    which an interior solution has positive for just those.
+    """
+    m = len(gain)
+    level = np.full(m, np.nan)
+    level[gain.max(axis=1, initial=0.0) <= 0] = 0.0
+    answer = max_min(gain, cluster, level)
+    while answer.solved and np.isnan(level).any():
+        price = np.abs(answer.price[-m:])
+        bound = np.isnan(level) & (price > _TIGHT * price.max(initial=0.0))
+        if not bound.any():
+            break
+        level[bound] = answer.value * (1 - 1e-7)  # so much the solver may be off by
+        if not np.isnan(level).any():
+            break
+        following = max_min(gain, cluster, level)
+        if not following.solved:
+            break
+        answer = following
+    return answer
+
+
+def shares_of(answer: Answer, cluster: Cluster, plan: Plan) -> Floats:
+    """X of an answer; where there is none, that of isolated shares, and a row in the log that says so."""
+    m, k = cluster.throughput.shape
+    if answer.solved:
+        return answer.x[: m * k].reshape(m, k)
+    plan.fall_back(answer.status)
+    return isolated(cluster.gangs, cluster.gpus)
