@@ -68,3 +68,23 @@ def shares_of(answer: Answer, cluster: Cluster, plan: Plan) -> Floats:
         return answer.x[: m * k].reshape(m, k)
     plan.fall_back(answer.status)
     return isolated(cluster.gangs, cluster.gpus)
+
+
+def even(may: Floats, cluster: Cluster) -> Floats:
+    """X of a policy that knows no throughputs: everyone has the same GPU-time by weight, at most all of its time, and
+    has it on all pools in proportion to their GPUs.
+
+    Args:
+        may: 1 where a job may run, else 0, shape (m, k).
+    """
+    full = cluster.gangs / cluster.weights  # GPU-time by weight at which a job has all of its time
+    order = np.argsort(full, kind="stable")
+    used = np.r_[0.0, np.cumsum(cluster.gangs[order])[:-1]]
+    weights = np.cumsum(cluster.weights[order][::-1])[::-1]
+    level = ((cluster.gpus.sum() - used) / weights)[np.argmax(used + full[order] * weights >= cluster.gpus.sum())]
+    if (cluster.gangs.sum()) <= cluster.gpus.sum():
+        level = np.inf
+    room = may * cluster.gpus
+    part = room / np.maximum(room.sum(axis=1, keepdims=True), 1e-300)
+    out: Floats = np.minimum(1.0, level / full)[:, None] * part
+    return out

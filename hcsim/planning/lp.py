@@ -20,6 +20,14 @@ MOST_ITERATIONS = 500
 OPTIMAL = int(highspy.HighsModelStatus.kOptimal)
 
 
+class _Quiet(highspy.Highs):
+    """HiGHS that writes nothing: its own constructor sets up callbacks, and says hello, before it can be told not to."""
+
+    def __init__(self) -> None:
+        super(highspy.Highs, self).__init__()
+        self.setOptionValue("output_flag", False)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came of a programme.
@@ -43,7 +51,7 @@ class Answer:
     @property
     def words(self) -> str:
         """The status in HiGHS's words, such as ``Infeasible``."""
-        return str(highspy.Highs().modelStatusToString(highspy.HighsModelStatus(self.status)))
+        return str(_Quiet().modelStatusToString(highspy.HighsModelStatus(self.status)))
 
 
 @dataclass(frozen=True)
@@ -96,9 +104,9 @@ def solve(cost: Floats, constraints: Rows, high: Floats, low: Floats | None = No
 
     A programme without a solution is answered with its status, not an error.
     """
-    solver = highspy.Highs()
+    solver = _Quiet()
     for name, value in (
-        ("log_to_console", False), ("output_flag", False), ("threads", 1), ("random_seed", 0), ("solver", "ipm"), ("run_crossover", "off"),
+        ("threads", 1), ("random_seed", 0), ("solver", "ipm"), ("run_crossover", "off"), ("presolve", "on" if cost.any() else "off"),
         ("ipm_iteration_limit", MOST_ITERATIONS), ("simplex_iteration_limit", 0), ("time_limit", np.inf),
     ):  # fmt: skip
         solver.setOptionValue(name, value)
@@ -116,3 +124,4 @@ def solve(cost: Floats, constraints: Rows, high: Floats, low: Floats | None = No
     found = solver.getSolution()
     x, price = np.array(found.col_value, np.float64), np.array(found.row_dual, np.float64)
     return Answer(x, price, float(solver.getInfo().objective_function_value), int(status))
+
