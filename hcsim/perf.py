@@ -67,9 +67,7 @@ class Perf:
         """Speed of a GPU type. Raises like :meth:`of_pools`."""
         known = {**RELATIVE_SPEED, **self.speed}
         if gpu not in known:
-            raise InputError(
-                f"{where}gpu '{gpu}' has no speed, set perf.speed.{gpu}; {nearest(gpu, list(known))}"
-            )
+            raise InputError(f"{where}gpu '{gpu}' has no speed, set perf.speed.{gpu}; {nearest(gpu, list(known))}")
         return known[gpu]
 
     def speeds(self, fleet: Fleet, jobs: Jobs) -> Speeds:

@@ -46,14 +46,15 @@ class FinishTimeFairness(RoundBased):
                 past_s[i] = before_s + max(before_left - left[i], 0.0) / before_alone if before_alone > 0 else before_s
         memory = dict(zip(cluster.jobs, zip(past_s.tolist(), left.tolist(), alone.tolist(), strict=True), strict=True))
         age_s = now - np.array([cluster.view.arrival_s[job] for job in cluster.jobs])
-        with np.errstate(divide="ignore"):
-            ideal_s = past_s + np.where(alone > 0, left / alone, np.inf)
+        able = alone > 0  # the others have no GPUs at present, whatever they are given
+        ideal_s = past_s + np.divide(left, alone, out=np.ones_like(left), where=able)
+        age_s = np.where(able, age_s, 0.0)
         gain = np.where(cluster.gpus > 0, rate, 0.0)
         return shares_of(self._least(gain, left, age_s, ideal_s, cluster), cluster, plan), memory
 
     def _least(self, rate: Floats, left: Floats, age_s: Floats, ideal_s: Floats, cluster: Cluster) -> Answer:
         """The answer at the least ρ, by bisection between one that cannot be had and one that can."""
-        low = float(np.max(age_s / ideal_s, initial=0.0))
+        low = float(np.max(age_s / np.maximum(ideal_s, 1e-9), initial=0.0))
         high, answer = 2.0 * low + 1.0, None
         while answer is None or high - low > self.tolerance * high:
             rho = high if answer is None else (low + high) / 2

@@ -19,8 +19,8 @@ class MinTotalDuration(RoundBased):
 
     It can be done if every job has a throughput of at least its iterations left / D. One programme gives the least D;
     taken is the D at which the authors' bisection ends, from 100 s to 1e6 s (or ten times that, and so on) down to a
-    factor of ``within``, and any shares that keep it. Without a solution: isolated shares, and a row in the log. Source: Narayanan et al., Gavel, OSDI 2020, section 4.2. Knows
-    throughputs and run times.
+    factor of ``within``, and any shares that keep it. Without a solution: isolated shares, and a row in the log.
+    Source: Narayanan et al., Gavel, OSDI 2020, section 4.2. Knows throughputs and run times.
     """
 
     within: float = 1.05
@@ -34,7 +34,8 @@ class MinTotalDuration(RoundBased):
 
     def shares(self, cluster: Cluster, plan: Plan, kept: Any) -> tuple[Floats, Any]:
         left = cluster.iterations_left
-        rate = np.where(cluster.gpus > 0, cluster.throughput, 0.0) / np.maximum(left, 1e-3 * left.max(initial=1.0))[:, None]
+        rate = np.where(cluster.gpus > 0, cluster.throughput, 0.0)
+        rate = rate / np.maximum(left, 1e-3 * left.max(initial=1.0))[:, None]
         scale = max(rate.max(initial=0.0), 1e-300)
         best = max_min(rate / scale, cluster)
         if not best.solved or best.value <= 0:

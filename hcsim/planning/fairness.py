@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hcsim.plan import Plan
 from hcsim.planning.lp import Answer, Floats, rows, shares_rows, solve
 from hcsim.planning.rounds import Cluster, isolated
-from hcsim.plan import Plan
 
 #: A job whose constraint costs more than this part of the objective's scale can be given no more.
 _TIGHT = 1e-6

@@ -21,7 +21,7 @@ OPTIMAL = int(highspy.HighsModelStatus.kOptimal)
 
 
 class _Quiet(highspy.Highs):
-    """HiGHS that writes nothing: its own constructor sets up callbacks, and says hello, before it can be told not to."""
+    """HiGHS that writes nothing: its own constructor sets up callbacks, and says so, before it can be told not to."""
 
     def __init__(self) -> None:
         super(highspy.Highs, self).__init__()
@@ -106,7 +106,8 @@ def solve(cost: Floats, constraints: Rows, high: Floats, low: Floats | None = No
     """
     solver = _Quiet()
     for name, value in (
-        ("threads", 1), ("random_seed", 0), ("solver", "ipm"), ("run_crossover", "off"), ("presolve", "on" if cost.any() else "off"),
+        ("threads", 1), ("random_seed", 0), ("solver", "ipm"), ("run_crossover", "off"),
+        ("presolve", "on" if cost.any() else "off"),  # which would answer with the first corner that will do
         ("ipm_iteration_limit", MOST_ITERATIONS), ("simplex_iteration_limit", 0), ("time_limit", np.inf),
     ):  # fmt: skip
         solver.setOptionValue(name, value)
@@ -124,4 +125,3 @@ def solve(cost: Floats, constraints: Rows, high: Floats, low: Floats | None = No
     found = solver.getSolution()
     x, price = np.array(found.col_value, np.float64), np.array(found.row_dual, np.float64)
     return Answer(x, price, float(solver.getInfo().objective_function_value), int(status))
-

@@ -2,10 +2,10 @@
 them, each on one GPU type (here: a pool).
 
 Rules: Narayanan et al., Gavel, OSDI 2020, sections 3 and 5, with the details of the authors' simulator. A policy gives
-X, the share of time of each job on each pool. X is computed anew when jobs have come or gone, at least ``reset_s``
-after the last time. In every round the priority of a job on a pool is X / f, f being the part of all time given there
-since X was computed that the job had; both begin with half a round each. Pools take jobs in order of priority, by
-their number of GPUs, and pass over what does not fit.
+X, the share of time of each job on each pool. X is computed anew when jobs or nodes have come or gone, at least
+``reset_s`` after the last time. In every round the priority of a job on a pool is X / f, f being the part of all time
+given there since X was computed that the job had; both begin with half a round each. Pools take jobs in order of
+priority, by their number of GPUs, and pass over what does not fit.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Round(NamedTuple):
     reset_s: float = -inf
     changed: bool = False
     jobs: tuple[int, ...] = ()
-    listed: int = 0  # the last job that shares were computed for
+    gpus: tuple[float, ...] = ()  # of each pool, when shares were computed
     shares: Floats = np.zeros((0, 0))
     received_s: Floats = np.zeros((0, 0))
     deficit_s: Floats = np.zeros((0, 0))
@@ -177,7 +177,7 @@ class RoundBased(RememberingStrategy[Round]):
         rate = _throughput(view, jobs)
         gpus = _gpus(view)
         reset_at_s = memory.reset_s if memory.reset_s or not self.quirks else -inf
-        if memory.changed and now - reset_at_s >= self.reset_s:
+        if (memory.changed or memory.gpus != tuple(gpus)) and now - reset_at_s >= self.reset_s:
             weights = np.array([self._weight(view.tenant[j]) for j in jobs])
             cluster = Cluster(view, jobs, rate, gangs, gpus, weights)
             shares, kept = self.shares(cluster, plan, memory.kept)
@@ -185,7 +185,7 @@ class RoundBased(RememberingStrategy[Round]):
             due_s = np.maximum(memory.shares, 0.0) * elapsed_s
             deficit = memory.deficit_s + (due_s - (memory.received_s - self.round_s / 2))
             memory = memory._replace(
-                reset_s=now, changed=False, listed=len(jobs), shares=np.clip(shares, 0.0, 1.0), deficit_s=deficit,
+                reset_s=now, changed=False, gpus=tuple(gpus), shares=np.clip(shares, 0.0, 1.0), deficit_s=deficit,
                 received_s=np.full_like(memory.received_s, self.round_s / 2),
                 total_s=np.full(len(gpus), self.round_s / 2 * len(jobs)), kept=kept,
             )  # fmt: skip
