@@ -12,6 +12,22 @@ from hcsim.planning.rounds import Cluster, isolated
 _TIGHT = 1e-6
 
 
+def normalised(cluster: Cluster) -> Floats:
+    """What a job has of all of its time on a pool: its throughput there times its GPUs, over its weight and over its
+    throughput when it has its fair part of every pool; shape (m, k). 0 where it runs on none that is up."""
+    rate = np.where(cluster.gpus > 0, cluster.throughput, 0.0)
+    fair = rate @ cluster.gpus / max(cluster.gpus.sum(), 1.0)
+    factor = np.divide(cluster.gangs, cluster.weights * fair, out=np.zeros_like(fair), where=fair > 0)
+    out: Floats = rate * factor[:, None]
+    return out
+
+
+def largest_sum(gain: Floats, cluster: Cluster) -> Answer:
+    """The programme whose X makes Σ_jk gain_jk X_jk as large as it can be."""
+    high = ((gain > 0) & (cluster.gpus > 0)).astype(float).ravel()
+    return solve(gain.ravel(), shares_rows(cluster.gangs, cluster.gpus), high, maximise=True)
+
+
 def max_min(gain: Floats, cluster: Cluster, level: Floats | None = None) -> Answer:
     """The programme whose X makes the least of Σ_k gain_jk X_jk as large as it can be.
 

@@ -177,7 +177,8 @@ class RoundBased(RememberingStrategy[Round]):
         rate = _throughput(view, jobs)
         gpus = _gpus(view)
         reset_at_s = memory.reset_s if memory.reset_s or not self.quirks else -inf
-        if (memory.changed or memory.gpus != tuple(gpus)) and now - reset_at_s >= self.reset_s:
+        idle = not view.claims and not self.quirks  # then there is nothing to wait for
+        if (memory.changed or memory.gpus != tuple(gpus)) and (idle or now - reset_at_s >= self.reset_s):
             weights = np.array([self._weight(view.tenant[j]) for j in jobs])
             cluster = Cluster(view, jobs, rate, gangs, gpus, weights)
             shares, kept = self.shares(cluster, plan, memory.kept)

@@ -29,8 +29,11 @@ from hcsim.strategies.fifo_perf import FifoPerf
 from hcsim.strategies.finish_time_fairness import FinishTimeFairness
 from hcsim.strategies.isolated import Isolated
 from hcsim.strategies.max_min_fairness import MaxMinFairness
+from hcsim.strategies.max_min_fairness_perf import MaxMinFairnessPerf
 from hcsim.strategies.max_sum_throughput import MaxSumThroughput
 from hcsim.strategies.min_total_duration import MinTotalDuration
+from hcsim.strategies.throughput_per_dollar import ThroughputPerDollar
+from hcsim.strategies.water_filling import WaterFilling
 from hcsim.throughput import Throughputs
 from hcsim.traces._attributes import Attributes
 from hcsim.traces.gavel import Gavel
@@ -52,14 +55,14 @@ TOLERANCE = 0.03
 #: Policies that need no solver.
 EXACT: dict[str, RoundBased] = {"fifo_perf": FifoPerf(quirks=True), "isolated": Isolated(quirks=True)}
 SOLVED: dict[str, RoundBased] = {
-    "max_min_fairness_perf": MaxMinFairness(quirks=True),
-    "max_min_fairness": MaxMinFairness(quirks=True, perf=False),
-    "max_min_fairness_water_filling_perf": MaxMinFairness(quirks=True, water_filling=True),
+    "max_min_fairness_perf": MaxMinFairnessPerf(quirks=True),
+    "max_min_fairness": MaxMinFairness(quirks=True),
+    "max_min_fairness_water_filling_perf": WaterFilling(quirks=True),
     "finish_time_fairness_perf": FinishTimeFairness(quirks=True),
     "finish_time_fairness": FinishTimeFairness(quirks=True, perf=False),
     "min_total_duration_perf": MinTotalDuration(quirks=True),
     "max_sum_throughput_perf": MaxSumThroughput(quirks=True),
-    "max_sum_throughput_normalized_by_cost_perf": MaxSumThroughput(quirks=True, per_dollar=True),
+    "max_sum_throughput_normalized_by_cost_perf": ThroughputPerDollar(quirks=True),
 }
 
 
