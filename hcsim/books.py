@@ -67,6 +67,7 @@ class Books:
         self.job_class = self.demands.job_class
         self._static = self.demands.rules
         self.capacity = Capacity(fleet, self.demands)
+        self.perf = perf
         self.speeds = perf.speeds(fleet, jobs)
         #: Reference seconds of work that a job does per second on an allocation.
         self.rate = self.speeds.rate
@@ -84,6 +85,8 @@ class Books:
         self.milli = jobs.gpu_milli.data
         self.min_gpus = jobs.min_gpus.data
         self.max_gpus = jobs.max_gpus.data
+        self.cpus = jobs.cpus.data
+        self.ram_bytes = jobs.ram_bytes.data
         self.tenant = jobs.tenant.data
         self.priority = jobs.priority.data
         self.deadline_s = jobs.deadline_s.data

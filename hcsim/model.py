@@ -284,7 +284,7 @@ class Jobs:
         out: dict[str, npt.NDArray[Any]] = {key: getattr(self, key) for key in ("id", *JOB_COLUMNS)}
         for key, names in (
             ("tenant", self.tenants), ("gpu_type", self.gpu_types), ("residency", self.residencies),
-            ("dataset_site", self.dataset_sites),
+            ("dataset_site", self.dataset_sites), ("model", self.models),
         ):  # fmt: skip
             out[key] = np.array([*names, ""], object)[out[key]]
         return out

@@ -75,6 +75,16 @@ class View:
         return self._books.max_gpus[: self._books.arrived]
 
     @property
+    def cpus(self) -> memoryview:
+        """CPUs that each job asks for, over all its nodes."""
+        return self._books.cpus[: self._books.arrived]
+
+    @property
+    def ram_bytes(self) -> memoryview:
+        """RAM that each job asks for, over all its nodes."""
+        return self._books.ram_bytes[: self._books.arrived]
+
+    @property
     def tenant(self) -> memoryview:
         """Code of each job's tenant."""
         return self._books.tenant[: self._books.arrived]

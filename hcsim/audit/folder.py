@@ -25,7 +25,8 @@ HOUR_S = 3600.0
 #: Told how many rows have been seen, now and then.
 Watch = Callable[[int, int], None]
 _NAMED = {
-    "tenant": "tenants", "gpu_type": "gpu_types", "residency": "residencies", "dataset_site": "dataset_sites"
+    "tenant": "tenants", "gpu_type": "gpu_types", "residency": "residencies", "dataset_site": "dataset_sites",
+    "model": "models",
 }  # fmt: skip
 
 
