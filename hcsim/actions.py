@@ -23,6 +23,8 @@ class Verb(IntEnum):
     RELEASE = 7  # give an idle rented node (the subject) back
     HOLD = 8  # take a waiting job out of the queue; argument: until when
     REJECT = 9  # refuse a waiting job for good
+    RENEW = 10  # give a running job another lease; argument: its seconds from now
+    FALL_BACK = 11  # say that a solver gave no answer and a documented rule decided instead (subject: its status)
 
 
 #: (verb, subject, allocation, argument, whether its GPUs have been taken or given back in the capacity index already)

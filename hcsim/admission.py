@@ -47,7 +47,7 @@ def _place(state: State, action: Action, rows: list[Row]) -> int:
             books.close_unused(allocation)
         return rule
     if lease_s:
-        state._leased[job] = lease_s
+        books.leases[job] = lease_s
         state.orders.append((Do.LEASE, job, (), inf))
     books.status[job] = 2  # PLACED
     books.queue._remove(job)
@@ -153,6 +153,22 @@ def _move(state: State, action: Action, rows: list[Row]) -> int:
     return 0
 
 
+def _renew(state: State, action: Action, rows: list[Row]) -> int:
+    books, job, lease_s = state.books, action[1], action[3]
+    if books.status[job] == Status.RUNNING:
+        books.leases[job] = 0.0
+        state.orders.append((Do.LEASE, job, (), lease_s))
+    else:  # it counts from its start
+        books.leases[job] = lease_s
+        state.orders.append((Do.LEASE, job, (), inf))
+    return 0
+
+
+def _fall_back(state: State, action: Action, rows: list[Row]) -> int:
+    rows.append((state.books.now, Kind.FELL_BACK, action[1], -1, 0.0, 0.0))
+    return 0
+
+
 def _hold(state: State, action: Action, rows: list[Row]) -> int:
     return _set_aside(state, action, Status.HELD, Kind.HELD, Do.HOLD, rows)
 
@@ -225,4 +241,6 @@ _OTHER: dict[int, Callable[[State, Action, list[Row]], int]] = {
     Verb.RELEASE: _release,
     Verb.HOLD: _hold,
     Verb.REJECT: _reject,
+    Verb.RENEW: _renew,
+    Verb.FALL_BACK: _fall_back,
 }

@@ -53,11 +53,12 @@ class Books:
     # the speed
     __slots__ = (
         "_static", "arrival_s", "arrived", "attained_gpu_s", "budgets", "capacity", "carbon", "checkpoint_bytes",
-        "checkpoint_s", "claims", "copies", "dataset", "dataset_bytes", "dataset_site", "deadline_s", "decision",
-        "demands", "egress", "end_of", "ends", "estimate_s", "fleet", "forecast_error", "gpus", "homes", "id",
-        "job_class", "keyed", "links_down", "max_gpus", "milli", "min_gpus", "node_state", "notices", "now", "perf",
-        "plan", "pool_speed", "price_usd", "priority", "progress_s", "queue", "restart_s", "saved_at", "seed",
-        "since_s", "status", "tenant",
+        "checkpoint_s", "claims", "copies", "cpus", "dataset", "dataset_bytes", "dataset_site", "deadline_s",
+        "decision", "demands", "egress", "end_of", "ends", "estimate_s", "fleet", "forecast_error", "gpu_type",
+        "gpu_types", "gpus", "homes", "id", "job_class", "keyed", "leases", "links_down", "max_gpus", "milli",
+        "min_gpus", "node_state", "node_table", "notices", "now", "perf", "plan", "price_usd", "priority",
+        "progress_s", "queue", "ram_bytes", "rankings", "rate", "restart_s", "saved_at", "seed", "since_s", "speeds",
+        "status", "tenant",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +72,6 @@ class Books:
     ) -> None:
         n = len(jobs)
         self.fleet = fleet
-        self.perf = perf
         self.seed = seed
         self.forecast_error = forecast_error
         self.now = 0.0
@@ -80,7 +80,10 @@ class Books:
         self.job_class = self.demands.job_class
         self._static = self.demands.rules
         self.capacity = Capacity(fleet, self.demands)
-        self.pool_speed = perf.of_pools(fleet)
+        self.perf = perf
+        self.speeds = perf.speeds(fleet, jobs)
+        #: Reference seconds of work that a job does per second on an allocation.
+        self.rate = self.speeds.rate
         self.price_usd = [p.first_usd for p in fleet.pools]
         self.carbon = [nan] * len(fleet.sites)  # g CO2 per kWh
         self.egress = Egress(fleet)
@@ -120,6 +123,7 @@ class Books:
         self.attained_gpu_s = array("d", bytes(8 * n))  # GPU-seconds of earlier runs
         self.progress_s = array("d", bytes(8 * n))  # reference seconds of work that is safe
         self.claims: dict[int, Allocation] = {}  # job -> GPUs it holds or will hold, in the order of placement
+        self.leases: dict[int, float] = {}  # job -> its lease, from its start on; 0 once that is counted
         self.queue = Queue(self.job_class, self.status)
         self.keyed: dict[Callable[[int], float], KeyedQueue] = {}
         self.node_table: NodeTable | None = None  # with the rankings of nodes, once a strategy places by score
@@ -172,11 +176,6 @@ class Books:
         if len(allocation) == 1:
             return POPCOUNT[allocation[0][1]] * allocation[0][2] / 1000.0
         return sum(mask.bit_count() * milli for _, mask, milli in allocation) / 1000.0
-
-    def rate(self, job: int, allocation: Allocation) -> float:
-        """Reference seconds of work that a job does per second there."""
-        p = self.capacity.pool_of[allocation[0][0]]
-        return self.perf.rate(self.pool_speed[p], self.gpus[job], self.capacity.size[p], allocation)
 
     def dataset_of(self, job: int) -> int:
         """The number of a job's dataset: that of its column, or one of its own."""

@@ -149,13 +149,17 @@ def _remembering(strategy: RememberingStrategy[Any], view: View, log: Log) -> Ca
     except Exception as error:
         raise _fault(strategy, view, error) from error
 
+    before: Any = object()
+    print_ = 0.0
+
     def decide(view: View) -> Plan:
-        nonlocal memory
+        nonlocal memory, before, print_
         answer = strategy.decide(view, memory)
         if type(answer) is not tuple or len(answer) != 2:
             raise TypeError(f"decide returned {type(answer).__name__}, expected a pair of plan and memory")
         plan, memory = answer
-        print_ = float(zlib.crc32(pickle.dumps(memory, protocol=5)))
+        if memory is not before:  # frozen, so the same object is the same memory
+            before, print_ = memory, float(zlib.crc32(pickle.dumps(memory, protocol=5)))
         log.rows.append((view.now, Kind.REMEMBERED, view.decision, -1, print_, 0.0))
         return plan
 

@@ -115,6 +115,7 @@ class Experiment:
         started = time.process_time()
         jobs = self.trace if isinstance(self.trace, Jobs) else self.trace.jobs(self.seed)
         fleet, jobs = self.executor.world(self.fleet, jobs)
+        jobs = self.perf.runnable(fleet, jobs)
         submitted = len(jobs)
         jobs, barred, left_out = self._feasible(fleet, jobs)
         knows = "runtime" in self.strategy.needs

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hcsim.errors import require
-from hcsim.fleet import Outage, ScopeKind
+from hcsim.limits import Outage, ScopeKind
 from hcsim.records import Beyond, portable, rows_where
 from hcsim.rng import stream, uniform
 from hcsim.series import Floats, Series

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from hcsim.actions import Allocation
-from hcsim.model import Fleet, InputError, nearest
+from hcsim.model import Fleet, InputError, Jobs, nearest
 
 #: Training throughput relative to an A100 80 GB: MLPerf-style mixed precision averages, rounded; override in ``perf:``.
 RELATIVE_SPEED: dict[str, float] = {
@@ -61,14 +61,22 @@ class Perf:
         Raises:
             InputError: a GPU type without a known speed.
         """
+        return [self.of_type(pool.gpu, f"pool '{pool.name}': ") for pool in fleet.pools]
+
+    def of_type(self, gpu: str, where: str = "perf: ") -> float:
+        """Speed of a GPU type. Raises like :meth:`of_pools`."""
         known = {**RELATIVE_SPEED, **self.speed}
-        for pool in fleet.pools:
-            if pool.gpu not in known:
-                raise InputError(
-                    f"pool '{pool.name}': gpu '{pool.gpu}' has no speed, set perf.speed.{pool.gpu};"
-                    f" {nearest(pool.gpu, list(known))}"
-                )
-        return [known[pool.gpu] for pool in fleet.pools]
+        if gpu not in known:
+            raise InputError(f"{where}gpu '{gpu}' has no speed, set perf.speed.{gpu}; {nearest(gpu, list(known))}")
+        return known[gpu]
+
+    def speeds(self, fleet: Fleet, jobs: Jobs) -> Speeds:
+        """How fast these jobs run on this fleet. Raises like :meth:`of_pools`."""
+        return Speeds(self, fleet, jobs)
+
+    def runnable(self, fleet: Fleet, jobs: Jobs) -> Jobs:
+        """The jobs with the GPU types on which they run, where this says more about it than they do."""
+        return jobs
 
     def rate(self, speed: float, gpus: int, per_node: int, allocation: Allocation) -> float:
         """Reference seconds of work done per second.
@@ -88,3 +96,35 @@ class Perf:
         held = sum(mask.bit_count() for _, mask, _ in allocation)
         rate = speed if held == gpus else speed * (held / gpus) ** self.scaling
         return rate * self.spread_factor if len(allocation) > -(-held // per_node) else rate
+
+
+class Speeds:
+    """How fast the jobs of one run are on the pools of its fleet; here by GPU type, all jobs alike.
+
+    Attributes:
+        pools: speed of each pool's GPUs relative to the reference.
+        alike: whether a gang of the size that its job asks for, on one node, runs at its pool's speed.
+    """
+
+    alike = True
+
+    def __init__(self, perf: Perf, fleet: Fleet, jobs: Jobs) -> None:
+        self.pools = perf.of_pools(fleet)
+        self._perf = perf
+        self._pool_of = fleet.node_pool
+        self._size = [p.gpus_per_node for p in fleet.pools]
+        self._gpus = jobs.gpus.data
+
+    def rate(self, job: int, allocation: Allocation) -> float:
+        """Reference seconds of work that a job does per second there."""
+        p = self._pool_of[allocation[0][0]]
+        return self._perf.rate(self.pools[p], self._gpus[job], self._size[p], allocation)
+
+    def relative(self, job: int, pool: int) -> float:
+        """Reference seconds of work per second of a job's gang on a pool, on as few nodes as can be."""
+        return self.pools[pool]
+
+    def throughput(self, job: int, pool: int) -> float:
+        """Iterations per second of a job's gang on a pool, as few nodes as can be; reference seconds per second where
+        iterations are not known."""
+        return self.pools[pool]

@@ -267,6 +267,19 @@ class Plan:
         self._actions.append((verb, job, where, 0.0, held))
         return held
 
+    def renew(self, job: int, lease_s: float) -> None:
+        """Give a job that holds GPUs another lease from now on, in place of what is left of its own."""
+        if self._books.plan is not self or job not in self._books.claims or job in self._taken:
+            self._illegal("renew", job)
+        self._time("renew", "lease_s", lease_s, least=0.0)
+        self._taken.add(job)
+        self._actions.append((Verb.RENEW, job, (), lease_s, False))
+
+    def fall_back(self, status: int) -> None:
+        """Say that a solver gave no answer and a simpler rule has decided: a row of the log."""
+        self._stands("fall_back")
+        self._actions.append((Verb.FALL_BACK, status, (), 0.0, False))
+
     def stage(self, job: int, site: int) -> None:
         """Copy a waiting job's dataset to a site ahead of its placement."""
         if self._books.plan is not self or not 0 <= job < self._books.arrived:

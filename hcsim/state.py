@@ -44,7 +44,6 @@ class State:
         self._waiters: dict[int, list[tuple[int, list[int]]]] = {}
         #: Placed jobs whose nodes went down, and which; the executor has yet to say LOST, when they may be up again.
         self._killed: dict[int, set[int]] = {}
-        self._leased: dict[int, float] = {}  # job -> its lease, from its start on; 0 once that is counted
         self._elastic = any(p.elastic for p in fleet.pools)
         self._handlers: dict[int, Callable[[float, int, int, float, float], None]] = {
             Kind.NODE_DOWN: self._node_down,
@@ -92,13 +91,14 @@ class State:
                 since[subject] = t
                 if books.ends is not None:
                     books.note_end(subject)
-                if self._leased.get(subject):
-                    self.orders.append((Do.LEASE, subject, (), self._leased[subject]))
-                    self._leased[subject] = 0.0
+                if books.leases.get(subject):
+                    self.orders.append((Do.LEASE, subject, (), books.leases[subject]))
+                    books.leases[subject] = 0.0
             elif kind == _FINISHED:
                 status[subject] = 6  # FINISHED
+                since[subject] = t
                 allocation = books.claims.pop(subject)
-                if self._leased:
+                if books.leases:
                     self._end_lease(subject)
                 books.capacity.give(allocation, books.job_class[subject])
                 if self._elastic:
@@ -248,11 +248,11 @@ class State:
         self.orders.append((Do.HALT, node, (), 0.0))
 
     def _lease_ended(self, t: float, job: int, _: int, value: float, detail: float) -> None:
-        self._leased.pop(job, None)
+        self.books.leases.pop(job, None)
 
     def _end_lease(self, job: int) -> None:
         """A job stops before its lease is over; when it was the last with one, the executor says so."""
-        if self._leased.pop(job, None) is not None:
+        if self.books.leases.pop(job, None) is not None:
             self.orders.append((Do.LEASE, job, (), 0.0))
 
     def _price_changed(self, t: float, pool: int, _: int, value: float, detail: float) -> None:

@@ -38,6 +38,8 @@ class View:
         self.waiting: Queue = books.queue
         #: Job -> allocation of every job that holds GPUs, started or not.
         self.claims: Mapping[int, Allocation] = MappingProxyType(books.claims)
+        #: Jobs whose lease has not ended, as keys.
+        self.leases: Mapping[int, float] = MappingProxyType(books.leases)
 
     @property
     def now(self) -> float:
@@ -74,12 +76,12 @@ class View:
 
     @property
     def cpus(self) -> memoryview:
-        """CPUs that each job asks for."""
+        """CPUs that each job asks for, over all its nodes."""
         return self._books.cpus[: self._books.arrived]
 
     @property
     def ram_bytes(self) -> memoryview:
-        """RAM that each job asks for."""
+        """RAM that each job asks for, over all its nodes."""
         return self._books.ram_bytes[: self._books.arrived]
 
     def gpu_types(self, job: int) -> str:
@@ -161,6 +163,10 @@ class View:
         """How long a waiting job has been in the queue this time."""
         return self._books.now - self._books.since_s[self._books.here(job)]
 
+    def since_s(self, job: int) -> float:
+        """When a job's status last changed: of one that has finished, when it did."""
+        return self._books.since_s[self._books.here(job)]
+
     def attained_gpu_s(self, job: int) -> float:
         """GPU-seconds that a job has had, the current run included."""
         books = self._books
@@ -227,9 +233,15 @@ class View:
         """Current price of a GPU-hour in a pool."""
         return self._books.price_usd[pool]
 
-    def speed(self, pool: int) -> float:
-        """Speed of a pool's GPUs relative to the reference."""
-        return self._books.pool_speed[pool]
+    def speed(self, pool: int, job: int = -1) -> float:
+        """Speed of a pool's GPUs relative to the reference; for a job's gang, where a table says more (``perf=``)."""
+        speeds = self._books.speeds
+        return speeds.pools[pool] if job < 0 else speeds.relative(self._books.here(job), pool)
+
+    def throughput(self, job: int, pool: int) -> float:
+        """Iterations per second of a job's gang on a pool, on as few nodes as can be (0: it does not run there); where
+        no table says them (``perf=``), reference seconds of work per second."""
+        return self._books.speeds.throughput(self._books.here(job), pool)
 
     def pool_of(self, node: int) -> int:
         """The pool that a node belongs to."""

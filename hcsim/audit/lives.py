@@ -54,7 +54,7 @@ class Lives:
     def __init__(self, now: Now, fleet: Fleet, jobs: Jobs, perf: Perf, nodes: Nodes, data: Data, live: bool) -> None:
         self.now, self.fleet, self.jobs, self.perf, self.live = now, fleet, jobs, perf, live
         self.nodes, self.data = nodes, data
-        self.speed = perf.of_pools(fleet)
+        self.speeds = perf.speeds(fleet, jobs)
         self.lives = [Life() for _ in range(len(jobs))]
         self._pool_of, self._site_of = fleet.node_pool, [fleet.pool_site[p] for p in fleet.node_pool]
         self._arrival_s = jobs.arrival_s.tolist()
@@ -330,14 +330,16 @@ class Lives:
             self.data.stored.over(job)
 
     def _rate(self, job: int, where: Allocation) -> float:
-        """Reference seconds of work per second: GPU type, size over what was asked for, and spread."""
+        """Reference seconds of work per second: GPU type, size over what was asked for, and spread; or by a table."""
         if not self.jobs.gpus[job]:
             return 1.0  # CPUs are taken to be alike
+        if not self.speeds.alike:
+            return self.speeds.rate(job, where)
         p = self._pool_of[where[0][0]]
         held, per_node = sum(mask.bit_count() for _, mask, _ in where), self.fleet.pools[p].gpus_per_node
         size = (held / self.jobs.gpus[job]) ** self.perf.scaling
         spread = len(where) * per_node >= held + per_node
-        return float(self.speed[p] * size * (self.perf.spread_factor if spread else 1.0))
+        return float(self.speeds.pools[p] * size * (self.perf.spread_factor if spread else 1.0))
 
     def _worked_s(self, job: int, ran_s: float) -> float:
         """Of a run so far what was work at least: after each interval of it a checkpoint is written."""

@@ -9,7 +9,9 @@ from hcsim.plan import Plan
 from hcsim.view import View
 
 
-def make_room(view: View, plan: Plan, job: int, victims: Iterable[int], stopped: set[int]) -> bool:
+def make_room(
+    view: View, plan: Plan, job: int, victims: Iterable[int], stopped: set[int], lease_s: float = 0.0
+) -> bool:
     """Preempt running jobs, with a checkpoint, and place ``job`` on their GPUs now; False, and nothing done, when all
     of ``victims`` would not make room for it.
 
@@ -20,6 +22,7 @@ def make_room(view: View, plan: Plan, job: int, victims: Iterable[int], stopped:
     Args:
         victims: jobs that may be stopped for this one, the first to go first; read no further than needed.
         stopped: jobs that this plan has placed or stopped already; the ones stopped here and ``job`` are added.
+        lease_s: what ``job`` is placed with.
     """
     gpus = view.gpus[job]
     pools = view.allowed_pools(job)
@@ -55,11 +58,19 @@ def make_room(view: View, plan: Plan, job: int, victims: Iterable[int], stopped:
         if gpus > size and len(whole[p]) >= -(-gpus // size):
             nodes = whole[p][: -(-gpus // size)]
         if nodes:
-            return _take(view, plan, job, nodes, on_node, stopped)
+            return _take(view, plan, job, nodes, on_node, stopped, lease_s)
     return False
 
 
-def _take(view: View, plan: Plan, job: int, nodes: list[int], on_node: dict[int, list[int]], stopped: set[int]) -> bool:
+def _take(
+    view: View,
+    plan: Plan,
+    job: int,
+    nodes: list[int],
+    on_node: dict[int, list[int]],
+    stopped: set[int],
+    lease_s: float,
+) -> bool:
     """Stop those of the victims on ``nodes`` that must go, and place the job there."""
     needed = list(dict.fromkeys(victim for node in nodes for victim in on_node.get(node, ())))
     for victim in reversed(needed) if len(nodes) == 1 else ():  # whole nodes need all of theirs
@@ -73,4 +84,4 @@ def _take(view: View, plan: Plan, job: int, nodes: list[int], on_node: dict[int,
     for victim in needed:
         plan.preempt(victim)
     stopped.update(needed, (job,))
-    return plan.place(job, plan.on_nodes(job, nodes))
+    return plan.place(job, plan.on_nodes(job, nodes), lease_s)

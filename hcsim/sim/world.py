@@ -26,6 +26,8 @@ _CRASH = stream("crash")
 _IDLE, _FETCHING, _STARTING, _RUNNING, _DRAINING = range(5)
 _STARTED, _FINISHED = int(Kind.STARTED), int(Kind.FINISHED)
 _NOTHING: tuple[Row, ...] = ()
+#: What sums of seconds may be off by, generously.
+ROUNDING_S = 1e-6
 
 Process = Callable[["Simulation"], Generator[simpy.Event, Any, Any]]
 
@@ -66,11 +68,11 @@ class Simulation(LaneEnvironment):
         super().__init__(jobs.arrival_s.data, until_s)
         n = len(jobs)
         self.fleet, self.jobs, self.seed, self.stall_s = fleet, jobs, seed, stall_s
-        self._perf = perf or Perf()
-        self._speed = self._perf.of_pools(fleet)
+        speeds = (perf or Perf()).speeds(fleet, jobs)
         self._pool_of = fleet.node_pool
         self._site_of = [fleet.pool_site[p] for p in self._pool_of]
-        self._node_speed = [self._speed[p] for p in self._pool_of]
+        self._node_speed = [speeds.pools[p] for p in self._pool_of]
+        self._alike, self._rate = speeds.alike, speeds.rate
         self._gpus = jobs.gpus.data
         self._restart_s, self._interval_s = jobs.restart_s.data, jobs.checkpoint_interval_s.data
         self._left = array("d", jobs.duration_s.tobytes())  # reference seconds of work still to do, as of the last save
@@ -122,8 +124,8 @@ class Simulation(LaneEnvironment):
             self._node[subject] = node
             if len(allocation) > 1:
                 self._gangs.add(subject)
-            plain = self._plain and len(allocation) == 1 and mask and POPCOUNT[mask] == self._gpus[subject]
-            if plain and subject not in self._saved_at:
+            same = len(allocation) == 1 and mask and POPCOUNT[mask] == self._gpus[subject]
+            if same and self._plain and self._alike and subject not in self._saved_at:
                 self._phase[subject] = _RUNNING  # _begin and _rate, written out for the common case
                 self._began_s[subject] = now = self._now
                 self._due_s[subject] = due = now + self._left[subject] / self._node_speed[node]
@@ -192,13 +194,6 @@ class Simulation(LaneEnvironment):
                 self.tell(Kind.LINK_UP, link)
 
     # -- a run of a job ----------------------------------------------------------------------------------------------
-
-    def _rate(self, job: int, allocation: Allocation) -> float:
-        node, mask, _ = allocation[0]
-        if len(allocation) == 1 and mask and POPCOUNT[mask] == self._gpus[job]:
-            return self._node_speed[node]
-        p = self._pool_of[node]
-        return self._perf.rate(self._speed[p], self._gpus[job], self.fleet.pools[p].gpus_per_node, allocation)
 
     def _start(self, job: int, allocation: Allocation, value: float) -> None:
         """Before a job runs there its data and checkpoint come, and it restarts."""
@@ -425,7 +420,9 @@ class Simulation(LaneEnvironment):
                     self.tell(Kind.ALL_LEASES_ENDED, 0)
 
         if value < inf:
-            self.at(self._now + value, end)
+            end_s = self._now + value
+            left_s = self._due_s[job] - end_s  # one that ends its work just then has its lease until it has
+            self.at(end_s + left_s if 0.0 < left_s <= ROUNDING_S else end_s, end)
 
     def _report_at(self, time_s: float, kind: Kind, subject: int) -> None:
         self.at(time_s, lambda: self.rows.append((self._now, kind, subject, -1, 0.0, 0.0)))

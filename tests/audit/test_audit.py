@@ -363,6 +363,7 @@ UNSEEN: dict[Kind, str] = {
     Kind.IDLE: "says what follows from other rows",
     Kind.LEASE_ENDED: "leases are the strategy's",
     Kind.ALL_LEASES_ENDED: "leases are the strategy's",
+    Kind.FELL_BACK: "a solver is the strategy's",
     Kind.STAGING: "an order; what is carried shows",
     Kind.RELEASING: "an order; the node that goes off shows",
     Kind.REFUSED: "nothing came of it",
