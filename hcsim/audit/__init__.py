@@ -44,7 +44,7 @@ class Audit:
         self.fleet, self.jobs = fleet, jobs
         self._now = now = Now()
         self._shared = shared_links and not live
-        self.nodes = Nodes(now, fleet)
+        self.nodes = Nodes(now, fleet, live)
         self.data = Data(now, fleet, jobs, live, lambda job, on: self.lives.staging(job, on))
         self.lives = Lives(now, fleet, jobs, perf or Perf(), self.nodes, self.data, live)
         self._wakes = 0
@@ -125,6 +125,7 @@ class Audit:
             Breach: a sum does not add up.
         """
         self._settle(self.now)
+        self.nodes.meter()
         self.lives.close()
         self.data.close(self._shared)
         for p, (pool, use) in enumerate(zip(self.fleet.pools, self.nodes.gpu_seconds(), strict=True)):
