@@ -31,13 +31,18 @@ class Kind(IntEnum):
     STOCK_CHANGED = 22  # subject: pool; value: nodes that can be had, those that are up included (inf: not known)
     NOTICE = 23  # subject: node that will be reclaimed; value: when
     BUDGET = 24  # a billing step may begin that a budget cannot pay
+    #: The last instant of a billing month, in which bytes of a transfer count that have gone since it began or was
+    #: metered last; subject: job; node: source site; detail: target site; value: bytes.
+    METERED = 25
     # capacity
     LINK_UP = 30  # subject: link
     NODE_UP = 31  # subject: node, booted or repaired
     NODE_OFF = 32  # subject: node, a rented node given back; value: 1 when it could not be had
     IDLE = 33  # subject: node, has been without work for its pool's idle_release_s
     TRANSFERRING = 34  # subject: job; node: source site; detail: target site; value: bytes to carry
-    TRANSFERRED = 35  # subject: job; node: source site; detail: target site; value: bytes carried, all or until stopped
+    #: Subject: job; node: source site; detail: target site; value: bytes carried since it began or was METERED, to its
+    #: end or until it was stopped.
+    TRANSFERRED = 35
     STAGED = 36  # subject: job; node: site that now holds its dataset; value: bytes kept there
     EVICTED = 37  # subject: job whose dataset was staged; node: site that no longer holds it; value: bytes
     STARTED = 38  # subject: job; node: its first node

@@ -49,7 +49,7 @@ class Quota:
 
 @dataclass(frozen=True)
 class Budget:
-    """Rented nodes never cost more than ``usd`` in a period, as they are billed: a step in the period in which it begins.
+    """Rented nodes never cost more than ``usd`` in a period, as they are billed; a step counts when it begins.
 
     A node is rented if its minimum can be paid beside the next step of each that is up. One whose next step cannot be
     paid goes when the one before is over, jobs or not; a job there has written its checkpoint, if that takes no longer

@@ -62,6 +62,7 @@ class State:
             Kind.LINK_DOWN: self._link_down,
             Kind.LINK_UP: self._link_up,
             Kind.TRANSFERRED: self._transferred,
+            Kind.METERED: self._transferred,
             Kind.STAGED: self._staged,
             Kind.EVICTED: self._evicted,
             Kind.SHRUNK: self._shrunk,

@@ -173,6 +173,7 @@ class Audit:
             Kind.REJECTED: lambda j, *_: lives.set_aside(j, "rejected", "waiting"),
             Kind.TRANSFERRING: lambda j, s, size, target: data.transferring(job(j), s, _whole(target), size),
             Kind.TRANSFERRED: lambda j, s, size, target: data.transferred(job(j), s, _whole(target), size),
+            Kind.METERED: lambda j, s, size, target: data.metered(job(j), s, _whole(target), size),
             Kind.STAGED: lambda j, s, size, _: data.staged(job(j), s, size),
             Kind.EVICTED: lambda j, s, *_: data.evicted(job(j), s),
             Kind.WAKE: self._wake,
