@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from math import ceil, inf
 
 from hcsim.audit.base import Now
@@ -49,7 +49,6 @@ class Nodes:
         self._stock = [inf] * len(fleet.pools)
         self._budgets = [(b, self._matching(b.provider)) for b in fleet.budgets]
         self._spent = [0.0] * len(fleet.budgets)
-        self._began_s = [0.0] * len(fleet.budgets)
         self._metered_s = 0.0
         self._owed: dict[int, tuple[float, int]] = {}  # rented node that is up -> when it came, steps owed since
         self._booting: set[int] = set()
@@ -240,18 +239,20 @@ class Nodes:
         """What rented nodes owe in the present period of each budget: a step in the period in which it begins."""
         if not self._budgets:
             return
-        begins = {b: self.now.time_s // b.period_s * b.period_s for b, _ in self._budgets}
-        for t in sorted({*begins.values(), self.now.time_s}):
-            if t < self._metered_s:
-                continue
-            self._metered_s = t
+        now_s, bounds = self.now.time_s, defaultdict(list)  # when periods end since the last time, and whose
+        for i, (budget, _) in enumerate(self._budgets):
+            first = int(self._metered_s // budget.period_s) + 1
+            for k in range(first, int(now_s // budget.period_s) + 1):
+                bounds[k * budget.period_s].append(i)
+        self._metered_s = now_s
+        for t in sorted({*bounds, now_s}):
             for node, (came_s, _) in self._owed.items():
                 self._owe(node, self._steps(self.pool_of[node], t - came_s))
             for i, (budget, _) in enumerate(self._budgets):
                 if not self.live:  # a wall clock says late that a step would begin
                     self._within(budget, self._spent[i], "spent")
-                if begins[budget] == t and t > self._began_s[i]:
-                    self._spent[i], self._began_s[i] = 0.0, t
+            for i in bounds[t]:
+                self._spent[i] = 0.0
 
     def _owe(self, node: int, steps: int) -> None:
         """A node owes so many steps of its stretch; those that it has not owed before cost the price of now."""
