@@ -34,7 +34,7 @@ def admit(state: State, plan: Plan) -> list[Row]:
         rule = _place(state, action, rows) if verb == 1 else _OTHER[verb](state, action, rows)  # Verb.PLACE
         if rule:
             rows.append((books.now, _REFUSED, subject, int(verb), float(rule), 0.0))
-    if books.budgets is not None:
+    if state._booted:
         state._settle()
     return rows
 
@@ -107,6 +107,7 @@ def _claim(state: State, job: int, allocation: Allocation, rows: list[Row]) -> N
 def _boot(state: State, node: int, rows: list[Row]) -> None:
     books = state.books
     books.node_state[node] = NodeState.BOOTING
+    state._booted = books.budgets is not None
     rows.append((books.now, Kind.PROVISIONING, node, -1, 0.0, 0.0))
     state.orders.append((Do.BOOT, node, (), 0.0))
 

@@ -37,7 +37,12 @@ class Budgets:
         self._count = [0] * len(fleet.pools)  # how many of them
         self._now = 0.0
         self.foreseen_s = 0.0  # since when it has been known how long they last
-        self._quiet_s = -inf  # until when no budget can keep anything from being rented
+        self._quiet_s = -inf  # until when no budget can keep anything from being rented, or up
+        self._spare_usd = [0.0] * len(
+            fleet.budgets
+        )  # when that was found out, at ``_filled_s``: what was left even then,
+        self._rate = [0.0] * len(fleet.budgets)  # and what a second costs with all nodes up
+        self._filled_s = 0.0
         self._ends: list[float] = []
         self._prices()
         self._fill()
@@ -58,15 +63,17 @@ class Budgets:
     def _pay(self, t: float) -> None:
         """Steps that have begun before a time are owed, at the price of now."""
         for node, account in self._up.items():
-            came_s, paid_s = account
-            if t <= came_s + paid_s:
-                continue
-            p = self._capacity.pool_of[node]
-            step_s = self._pools[p].billing_s
-            owed_s = ceil((t - came_s) / step_s - STARTED) * step_s
-            if owed_s > paid_s:
-                account[1] = owed_s
-                self._owe(p, (owed_s - paid_s) / step_s * self._step_usd[p])
+            if t > account[0] + account[1]:
+                self._pay_for(node, account, t)
+
+    def _pay_for(self, node: int, account: list[float], t: float) -> None:
+        came_s, paid_s = account
+        p = self._capacity.pool_of[node]
+        step_s = self._pools[p].billing_s
+        owed_s = ceil((t - came_s) / step_s - STARTED) * step_s
+        if owed_s > paid_s:
+            account[1] = owed_s
+            self._owe(p, (owed_s - paid_s) / step_s * self._step_usd[p])
 
     def _owe(self, p: int, usd: float) -> None:
         for i in self._capacity.purses[p]:
@@ -85,21 +92,32 @@ class Budgets:
 
     def came(self, t: float, node: int) -> None:
         """A rented node is up: its minimum is owed."""
-        self.accrue(t)
+        if t >= self._quiet_s:
+            self.accrue(t)
         self.foreseen_s = t
         p = self._capacity.pool_of[node]
         self._capacity.opening.discard(node)
         self._up[node] = [t, self._least_s[p]]
         self._count[p] += 1
         self._owe(p, self._least_s[p] / self._pools[p].billing_s * self._step_usd[p])
-        self._fill()
+        if t >= self._quiet_s:
+            self._fill()
+            return
+        for i in self._capacity.purses[p]:  # it may come and go any number of times
+            self._spare_usd[i] -= self._capacity.first_usd[p]
+            if self._spare_usd[i] < self._rate[i] * (t - self._filled_s):
+                self._quiet_s = -inf
 
     def went(self, t: float, node: int) -> None:
         """A rented node is no longer up."""
-        self.accrue(t)
-        if self._up.pop(node, None) is not None:
+        if t >= self._quiet_s:
+            self.accrue(t)
+        account = self._up.pop(node, None)
+        if account is not None:
+            self._pay_for(node, account, t)
             self._count[self._capacity.pool_of[node]] -= 1
-        self._fill()
+        if t >= self._quiet_s:
+            self._fill()
 
     def priced(self, t: float, pool: int, usd: float) -> None:
         """A GPU-hour of a pool costs something else from now on."""
@@ -153,7 +171,8 @@ class Budgets:
             spare = capacity.purse_usd[i] - most
             lasts_s = spare / rate if rate and spare > 0.0 else (inf if spare >= 0.0 else -inf)
             quiet_s = min(quiet_s, end_s, t + lasts_s)
-        self._quiet_s = quiet_s
+            self._spare_usd[i], self._rate[i] = spare, rate
+        self._quiet_s, self._filled_s = quiet_s, t
         return self._ends
 
     def settle(self, t: float) -> tuple[list[int], float]:
@@ -162,7 +181,9 @@ class Budgets:
         Returns:
             Nodes that have to go, and when to ask again, if nothing changes before.
         """
-        self.accrue(t)
+        self.check(t)
+        if t < self._quiet_s:
+            return [], self._quiet_s
         capacity, ask_s = self._capacity, inf
         go: dict[int, None] = {}
         for i, budget in enumerate(self.budgets):

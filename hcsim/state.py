@@ -47,6 +47,7 @@ class State:
         self._killed: dict[int, set[int]] = {}
         self._leased: dict[int, float] = {}  # job -> its lease, from its start on; 0 once that is counted
         self._stopping: set[int] = set()  # nodes that have been told to go
+        self._booted = False  # whether nodes were asked for since the budgets were looked at
         self._asked_s = inf  # when the budgets are looked at next
         self._elastic = any(p.elastic for p in fleet.pools)
         self._handlers: dict[int, Callable[[float, int, int, float, float], None]] = {
@@ -251,6 +252,7 @@ class State:
         """Rented nodes that the budgets cannot pay on go; have the executor tell when to look again."""
         books = self.books
         assert books.budgets is not None
+        self._booted = False
         go, ask_s = books.budgets.settle(books.now)
         for node in go:
             if node not in self._stopping:
