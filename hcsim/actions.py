@@ -44,6 +44,8 @@ class Do(IntEnum):
     HOLD = 8  # subject: job; value: until when
     FORGET = 9  # subject: job that was rejected
     LEASE = 10  # subject: job; value: seconds from now, inf: it begins later, 0: it ends before its time
+    BUDGET = 11  # value: when to say BUDGET
+    STOP = 12  # subject: rented node that has to go, jobs or not; value: seconds for which that was to be foreseen
 
 
 #: (what, subject, allocation, value)

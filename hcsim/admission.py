@@ -34,6 +34,8 @@ def admit(state: State, plan: Plan) -> list[Row]:
         rule = _place(state, action, rows) if verb == 1 else _OTHER[verb](state, action, rows)  # Verb.PLACE
         if rule:
             rows.append((books.now, _REFUSED, subject, int(verb), float(rule), 0.0))
+    if state._booted:
+        state._settle()
     return rows
 
 
@@ -61,7 +63,8 @@ def _place(state: State, action: Action, rows: list[Row]) -> int:
 def _why_not(state: State, allocation: Allocation) -> Rule:
     """Why GPUs could not be taken."""
     capacity = state.books.capacity
-    if any(capacity.off[node] and capacity.barred[capacity.pool_of[node]] for node, _, _ in allocation):
+    opened = [capacity.pool_of[node] for node, _, _ in allocation if capacity.off[node]]
+    if opened and capacity.purses[opened[0]] and capacity.paid_for(opened[0]) < len(opened):
         return Rule.BUDGET
     return Rule.CAPACITY
 
@@ -69,7 +72,7 @@ def _why_not(state: State, allocation: Allocation) -> Rule:
 def _why_none(state: State, pool: int) -> Rule:
     """Why no more nodes of a pool can be rented."""
     capacity = state.books.capacity
-    if capacity.barred[pool]:
+    if capacity.spare[pool] and capacity.purses[pool] and not capacity.paid_for(pool):
         return Rule.BUDGET
     return Rule.STOCK if capacity.on[pool] + 1 > capacity.stock[pool] else Rule.QUOTA
 
@@ -105,6 +108,7 @@ def _claim(state: State, job: int, allocation: Allocation, rows: list[Row]) -> N
 def _boot(state: State, node: int, rows: list[Row]) -> None:
     books = state.books
     books.node_state[node] = NodeState.BOOTING
+    state._booted = books.budgets is not None
     rows.append((books.now, Kind.PROVISIONING, node, -1, 0.0, 0.0))
     state.orders.append((Do.BOOT, node, (), 0.0))
 

@@ -58,7 +58,10 @@ class Capacity:
         self.left = [limit.gpus for limit in fleet.limits]  # GPUs that may still be rented, per quota
         self.on = [0] * len(pools)  # nodes of rented pools that are on, boot, or are claimed and will
         self.stock = [inf] * len(pools)  # how many of them can be had
-        self.barred = [False] * len(pools)  # pools whose budget is spent
+        self.purses: list[tuple[int, ...]] = [()] * len(pools)  # the budgets that pay for each pool
+        self.purse_usd: list[float] = []  # what each may spend on further nodes
+        self.first_usd: list[float] = []  # what has to be there to rent a node of each pool
+        self.opening: set[int] = set()  # nodes asked for and not yet up, whose money is held
         self.shared: list[dict[tuple[int, int], int]] = [{} for _ in pools]  # (node, gpu) -> free milli-GPU
         # Free milli-CPUs and bytes of RAM are kept only if anyone asks, in whole numbers: what fits exactly fits.
         self.track_host = any(demands.cpus) or any(demands.ram_bytes)
@@ -159,13 +162,22 @@ class Capacity:
     def spare_allowed(self, p: int) -> int:
         """How many more nodes of pool ``p`` may be rented."""
         spare = len(self.spare[p])
-        if not spare or self.barred[p]:
+        if not spare:
             return 0
         if self.stock[p] != inf:
             spare = min(spare, max(int(self.stock[p]) - self.on[p], 0))
         for i in self.quotas[p]:
             spare = min(spare, self.left[i] // self.size[p])
-        return spare
+        return min(spare, self.paid_for(p)) if self.purses[p] else spare
+
+    def paid_for(self, p: int) -> int:
+        """How many more nodes of a pool its budgets can pay for, of as many as it has."""
+        most = len(self.spare[p])
+        for i in self.purses[p]:
+            left, usd = self.purse_usd[i], self.first_usd[p]
+            if usd and left < most * usd:
+                most = max(int(left / usd + 1e-9), 0)
+        return most
 
     def lowest(self, node: int, g: int) -> int:
         """Mask of the ``g`` lowest claimable GPUs of a node (0: too few); a spare node has them all."""
@@ -312,6 +324,10 @@ class Capacity:
         self.on[p] += 1
         for i in self.quotas[p]:
             self.left[i] -= self.size[p]
+        if self.purses[p]:
+            self.opening.add(node)
+            for i in self.purses[p]:
+                self.purse_usd[i] -= self.first_usd[p]
         self._rise(p, node)
 
     def close(self, node: int, *, spare: bool) -> None:
@@ -333,8 +349,13 @@ class Capacity:
             self.on[p] -= 1
             for i in self.quotas[p]:
                 self.left[i] += self.size[p]
-            for other in range(len(self.size)):  # a quota may have been what kept another pool shut
-                if other == p or set(self.quotas[other]) & set(self.quotas[p]):
+            if node in self.opening:  # it never came
+                self.opening.discard(node)
+                for i in self.purses[p]:
+                    self.purse_usd[i] += self.first_usd[p]
+            for other in range(len(self.size)):  # a quota or budget may have been what kept another pool shut
+                shared = set(self.quotas[other]) & set(self.quotas[p]) or set(self.purses[other]) & set(self.purses[p])
+                if other == p or shared:
                     self.reopen(other)
 
     def restore(self, node: int) -> None:

@@ -17,7 +17,7 @@ class Kind(IntEnum):
 
     # losses
     LINK_DOWN = 1  # subject: link, carries nothing until it is up
-    NODE_DOWN = 2  # subject: node; value: 1 when it was reclaimed, 0 when it failed
+    NODE_DOWN = 2  # subject: node; value: 0 when it failed, 1 when it was reclaimed, 2 when a budget cannot pay it on
     SHRUNK = 3  # subject: elastic job that goes on without a node that went; node; value: seconds of its run lost
     LOST = 4  # subject: job; node: the node that went (-1: the job crashed); value: seconds of its run that are lost
     PREEMPTED = 5  # subject: job, its GPUs are free now; value: seconds of its run that are lost
@@ -30,13 +30,19 @@ class Kind(IntEnum):
     CARBON_CHANGED = 21  # subject: site; value: g CO2 per kWh
     STOCK_CHANGED = 22  # subject: pool; value: nodes that can be had, those that are up included (inf: not known)
     NOTICE = 23  # subject: node that will be reclaimed; value: when
+    BUDGET = 24  # a billing step may begin that a budget cannot pay
+    #: The last instant of a billing month, in which bytes of a transfer count that have gone since it began or was
+    #: metered last; subject: job; node: source site; detail: target site; value: bytes.
+    METERED = 25
     # capacity
     LINK_UP = 30  # subject: link
     NODE_UP = 31  # subject: node, booted or repaired
     NODE_OFF = 32  # subject: node, a rented node given back; value: 1 when it could not be had
     IDLE = 33  # subject: node, has been without work for its pool's idle_release_s
     TRANSFERRING = 34  # subject: job; node: source site; detail: target site; value: bytes to carry
-    TRANSFERRED = 35  # subject: job; node: source site; detail: target site; value: bytes carried, all or until stopped
+    #: Subject: job; node: source site; detail: target site; value: bytes carried since it began or was METERED, to its
+    #: end or until it was stopped.
+    TRANSFERRED = 35
     STAGED = 36  # subject: job; node: site that now holds its dataset; value: bytes kept there
     EVICTED = 37  # subject: job whose dataset was staged; node: site that no longer holds it; value: bytes
     STARTED = 38  # subject: job; node: its first node

@@ -163,7 +163,8 @@ class Site:
     Args:
         quota_gpus: most GPUs rented there at one time (None: no limit); see also :class:`Quota`.
         region: the provider's name for it, for price books and carbon data.
-        cache_bytes: room for copies of datasets that live elsewhere; the least recently used go first.
+        cache_bytes: room for copies of datasets that live elsewhere; the least recently used go first. What placed or
+            running jobs read stays, even beyond it: they cannot run without.
         egress_bytes_per_s, ingress_bytes_per_s: what all transfers out of and into the site share.
         storage_usd_per_gb_month: for datasets cached and checkpoints kept there.
         control_plane_usd_per_h: a fee for as long as the run lasts.

@@ -148,10 +148,10 @@ def bill(rows: Rows, fleet: Fleet, until_s: float | None = None, *, jobs: Jobs |
     NODE_OFF, NODE_DOWN or the end, each stretch in steps of its pool's ``billing_s``, at least ``min_billing_s``; a
     step that has begun is owed in full, at the price of its first moment, and so is the minimum. What a job held of a
     node is the job's item; the rest is nobody's, and of a reserved pool it is the unused commitment. Every TRANSFERRED
-    row pays the tiers of its tariff that it falls into, in the order of the log, months beginning at multiples of 730
-    hours. Copies of datasets are stored from STAGED to EVICTED, a job's last checkpoint from the end of the run that
-    left it until the job ends or leaves one at another site. Control planes are paid from 0 to the end. Sites that are
-    no cloud pay for energy (:mod:`hcsim.power`).
+    or METERED row pays the tiers of its tariff that it falls into, in the order of the log, months beginning at
+    multiples of 730 hours. Copies of datasets are stored from STAGED to EVICTED, a job's last checkpoint from the end
+    of the run that left it until the job ends or leaves one at another site. Control planes are paid from 0 to the end.
+    Sites that are no cloud pay for energy (:mod:`hcsim.power`).
 
     Args:
         rows: structured array of a log.
@@ -221,9 +221,9 @@ class _Items:
 
 
 def _egress(items: _Items, rows: Rows) -> None:
-    """Bytes of each tariff and month fill its tiers one after the other."""
+    """Bytes of each tariff and month fill its tiers one after the other, in the month in which they went."""
     fleet = items.fleet
-    moved = of_kinds(rows, Kind.TRANSFERRED)
+    moved = of_kinds(rows, Kind.TRANSFERRED, Kind.METERED)
     ends = list(fleet.links_by_sites)
     number = {id(link): i for i, link in enumerate(fleet.links)}
     link_of = {pair: number[id(link)] for pair, link in fleet.links_by_sites.items()}

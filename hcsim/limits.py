@@ -50,11 +50,15 @@ class Quota:
 
 @dataclass(frozen=True)
 class Budget:
-    """Once rented nodes have cost ``usd`` in a period, no more are rented until the next one begins.
+    """Rented nodes never cost more than ``usd`` in a period, as they are billed; a step counts when it begins.
+
+    A node is rented if its minimum can be paid beside the next step of each that is up. One whose next step cannot be
+    paid goes when the one before is over, jobs or not; a job there has written its checkpoint, if that takes no longer
+    than the end could be foreseen (no node has come up and no price has changed since).
 
     Args:
         period_s: its length; periods begin at multiples of it.
-        provider: whose nodes count and are refused (empty: all).
+        provider: whose nodes count (empty: all).
     """
 
     usd: float

@@ -25,6 +25,9 @@ _ANSWERS: dict[int, frozenset[int]] = {
     Do.KILL: frozenset({Kind.TRANSFERRED, Kind.EVICTED, Kind.LOST}),
     Do.BOOT: frozenset({Kind.NODE_UP, Kind.NODE_OFF}),
     Do.HALT: frozenset({Kind.NODE_OFF}),
+    Do.STOP: frozenset(
+        {Kind.NODE_DOWN, Kind.LOST, Kind.SHRUNK, Kind.TRANSFERRED, Kind.STAGED, Kind.EVICTED, Kind.NODE_OFF}
+    ),
     Do.STAGE: frozenset({Kind.TRANSFERRING, Kind.TRANSFERRED, Kind.STAGED, Kind.EVICTED}),
 }
 
@@ -63,10 +66,12 @@ class Replay:
             and rows[end][0] == now
             and rows[end][1] in kinds
             and (
-                rows[end][2] == subject or rows[end][1] == Kind.EVICTED  # of whoever had it brought
+                rows[end][2] == subject or rows[end][1] == Kind.EVICTED or do == Do.STOP  # of whoever is concerned
             )
         ):
             end += 1
+            if do == Do.STOP and rows[end - 1][1:3] == (Kind.NODE_OFF, subject):
+                break
         return rows[start:end]
 
     def wake_at(self, time_s: float) -> None:

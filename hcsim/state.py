@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 
 from hcsim.actions import Allocation, Do, Order
 from hcsim.admission import admit
@@ -44,6 +45,9 @@ class State:
         self._waiters: dict[int, list[tuple[int, list[int]]]] = {}
         #: Placed jobs whose nodes went down, and which; the executor has yet to say LOST, when they may be up again.
         self._killed: dict[int, set[int]] = {}
+        self._stopping: set[int] = set()  # nodes that have been told to go
+        self._booted = False  # whether nodes were asked for since the budgets were looked at
+        self._asked_s = inf  # when the budgets are looked at next
         self._elastic = any(p.elastic for p in fleet.pools)
         self._handlers: dict[int, Callable[[float, int, int, float, float], None]] = {
             Kind.NODE_DOWN: self._node_down,
@@ -51,12 +55,14 @@ class State:
             Kind.PREEMPTED: self._preempted,
             Kind.LEASE_ENDED: self._lease_ended,
             Kind.PRICE_CHANGED: self._price_changed,
+            Kind.BUDGET: self._budget,
             Kind.STOCK_CHANGED: self._stock_changed,
             Kind.CARBON_CHANGED: self._carbon_changed,
             Kind.NOTICE: self._notice,
             Kind.LINK_DOWN: self._link_down,
             Kind.LINK_UP: self._link_up,
             Kind.TRANSFERRED: self._transferred,
+            Kind.METERED: self._transferred,
             Kind.STAGED: self._staged,
             Kind.EVICTED: self._evicted,
             Kind.SHRUNK: self._shrunk,
@@ -225,17 +231,42 @@ class State:
         self._count(t, node, -1)
         books.notices.pop(node, None)
         books.node_state[node] = NodeState.OFF
+        self._stopping.discard(node)
         if node in self._waiters:
             self._strand(node)
         books.capacity.close(node, spare=True)
 
     def _count(self, t: float, node: int, change: int) -> None:
-        """A node came up or went: budgets count those that are rented."""
+        """A node came up or went: budgets pay for those that are rented."""
         books = self.books
         p = books.capacity.pool_of[node]
         counts = change > 0 or books.node_state[node] == NodeState.UP  # one that never came was never counted
         if books.budgets is not None and books.fleet.pools[p].elastic and counts:
-            books.budgets.nodes(t, p, change)
+            if change > 0:
+                books.budgets.came(t, node)
+                self._settle()
+            else:
+                books.budgets.went(t, node)
+
+    def _settle(self) -> None:
+        """Rented nodes that the budgets cannot pay on go; have the executor tell when to look again."""
+        books = self.books
+        assert books.budgets is not None
+        self._booted = False
+        go, ask_s = books.budgets.settle(books.now)
+        for node in go:
+            if node not in self._stopping:
+                self._stopping.add(node)
+                self._idle_due.pop(node, None)
+                self.orders.append((Do.STOP, node, (), books.now - books.budgets.foreseen_s))
+        if ask_s < self._asked_s:
+            self._asked_s = ask_s
+            self.orders.append((Do.BUDGET, 0, (), ask_s))
+
+    def _budget(self, t: float, budget: int, _: int, value: float, detail: float) -> None:
+        if t >= self._asked_s:
+            self._asked_s = inf
+        self._settle()
 
     def _idle(self, t: float, node: int, _: int, value: float, detail: float) -> None:
         due = self._idle_due.get(node)
@@ -257,7 +288,8 @@ class State:
 
     def _price_changed(self, t: float, pool: int, _: int, value: float, detail: float) -> None:
         if self.books.budgets is not None:
-            self.books.budgets.changes(t)
+            self.books.budgets.priced(t, pool, value)
+            self._settle()
         self.books.price_usd[pool] = value
 
     def _stock_changed(self, t: float, pool: int, _: int, value: float, detail: float) -> None:

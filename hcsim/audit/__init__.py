@@ -44,7 +44,7 @@ class Audit:
         self.fleet, self.jobs = fleet, jobs
         self._now = now = Now()
         self._shared = shared_links and not live
-        self.nodes = Nodes(now, fleet)
+        self.nodes = Nodes(now, fleet, live)
         self.data = Data(now, fleet, jobs, live, lambda job, on: self.lives.staging(job, on))
         self.lives = Lives(now, fleet, jobs, perf or Perf(), self.nodes, self.data, live)
         self._wakes = 0
@@ -131,6 +131,7 @@ class Audit:
             Breach: a sum does not add up.
         """
         self._settle(self.now)
+        self.nodes.meter()
         self.lives.close()
         self.data.close(self._shared)
         self.data.stored.close()
@@ -180,6 +181,7 @@ class Audit:
             Kind.REJECTED: lambda j, *_: lives.set_aside(j, "rejected", "waiting"),
             Kind.TRANSFERRING: lambda j, s, size, target: data.transferring(job(j), s, _whole(target), size),
             Kind.TRANSFERRED: lambda j, s, size, target: data.transferred(job(j), s, _whole(target), size),
+            Kind.METERED: lambda j, s, size, target: data.metered(job(j), s, _whole(target), size),
             Kind.STAGED: lambda j, s, size, _: data.staged(job(j), s, size),
             Kind.EVICTED: lambda j, s, *_: data.evicted(job(j), s),
             Kind.WAKE: self._wake,

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from math import inf
+from math import inf, nextafter
 
 from hcsim.audit.base import Breach, Now, described
 from hcsim.audit.stored import Stored
@@ -25,6 +25,8 @@ class Transfer:
     target: int
     size_bytes: float
     begin_s: float
+    metered_bytes: float = 0.0
+    metered_s: float = -1.0
     carried_bytes: float = -1.0  # -1: still on its way
     end_s: float = 0.0
     cut: bool = False
@@ -158,12 +160,17 @@ class Data:
         self._site(source)
         self._site(target)
         mine = [t for t in self._open.get((source, target), ()) if t.job == job or t.dataset == self.dataset(job)]
-        whole = [t for t in mine if t.size_bytes == carried_bytes]
+        whole = [t for t in mine if abs(t.size_bytes - t.metered_bytes - carried_bytes) <= 1e-9 * t.metered_bytes]
         mine.sort(key=lambda t: t.dataset is not None)  # of what a job gives up its checkpoint is stopped first
         if not mine:
             way = self._way(source, target)
             now.fail(f"a transfer of job {job} over {way} ends", "none has begun", "one that is under way")
         transfer = (whole or mine)[0]
+        self._charge(source, target, carried_bytes)
+        month = now.time_s // BILLING_MONTH_S
+        if month > max(transfer.begin_s, transfer.metered_s) // BILLING_MONTH_S + (transfer.metered_s >= 0):
+            now.fail(f"bytes of job {job} that went in the month before", "not METERED", "METERED at its end")
+        carried_bytes = transfer.size_bytes if whole else carried_bytes + transfer.metered_bytes
         if not 0 <= carried_bytes <= transfer.size_bytes:
             now.fail(f"bytes that job {job} has had carried", carried_bytes, f"0 to {transfer.size_bytes:g}")
         transfer.carried_bytes, transfer.end_s = carried_bytes, now.time_s
@@ -180,8 +187,27 @@ class Data:
             if carried_bytes == transfer.size_bytes:
                 self._arrived[transfer.dataset, target] = transfer
         self._again(transfer)
+
+    def metered(self, job: int, source: int, target: int, carried_bytes: float) -> None:
+        """METERED: what has gone until the end of a billing month."""
+        now = self.now
+        if nextafter(now.time_s, inf) % BILLING_MONTH_S:
+            now.fail("a transfer is metered", f"{now.time_s:g} s", "the last instant of a billing month")
+        mine = [t for t in self._open.get((source, target), ()) if t.job == job and t.metered_s != now.time_s]
+        if not mine:
+            now.fail(f"a transfer of job {job} over {self._way(source, target)} is metered", "none", "one under way")
+        transfer = mine[0]
+        if not 0 <= carried_bytes <= transfer.size_bytes - transfer.metered_bytes:
+            limit = f"0 to {transfer.size_bytes - transfer.metered_bytes:g}"
+            now.fail(f"bytes of job {job} that are metered", carried_bytes, limit)
+        transfer.metered_bytes += carried_bytes
+        transfer.metered_s = now.time_s
+        self._charge(source, target, carried_bytes)
+
+    def _charge(self, source: int, target: int, carried_bytes: float) -> None:
+        """Bytes fall into the tiers of this month."""
         tariff = self.fleet.tariff_of[source, target]
-        gb, month = carried_bytes / tariff.gb_bytes, int(now.time_s // BILLING_MONTH_S)
+        gb, month = carried_bytes / tariff.gb_bytes, int(self.now.time_s // BILLING_MONTH_S)
         before = self._gb[tariff.name, month]
         self._gb[tariff.name, month] = before + gb
         usd = tariff.charge(before, gb)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from math import ceil, inf
 
 from hcsim.audit.base import Now
 from hcsim.audit.shares import NOBODY, Shares
-from hcsim.fleet import Fleet
+from hcsim.fleet import Budget, Fleet
 
 HOUR_S = 3600.0
 #: What a GPU does: ``lost`` is run time that came to nothing or went into checkpoints, ``off`` that of nodes that are
@@ -26,8 +26,8 @@ class Nodes:
     Of each pool the GPUs are counted by what they do, in whole thousandths, so that no rounding hides one.
     """
 
-    def __init__(self, now: Now, fleet: Fleet) -> None:
-        self.now, self.fleet = now, fleet
+    def __init__(self, now: Now, fleet: Fleet, live: bool = False) -> None:
+        self.now, self.fleet, self.live = now, fleet, live
         self.pool_of = fleet.node_pool
         self.pools = fleet.pools
         self.size = [pool.gpus_per_node for pool in fleet.pools]
@@ -47,11 +47,12 @@ class Nodes:
         # what may be rented
         self._limits = [(q.name, q.gpus, self._matching(q.provider, q.site, q.gpu, q.region)) for q in fleet.limits]
         self._on = [0] * len(fleet.pools)  # nodes of rented pools that are not off
-        self._up = [0] * len(fleet.pools)
         self._stock = [inf] * len(fleet.pools)
         self._budgets = [(b, self._matching(b.provider)) for b in fleet.budgets]
         self._spent = [0.0] * len(fleet.budgets)
-        self._spent_until_s = 0.0
+        self._metered_s = 0.0
+        self._owed: dict[int, tuple[float, int]] = {}  # rented node that is up -> when it came, steps owed since
+        self._booting: set[int] = set()
         # what it costs
         self.price = [[(0.0, pool.first_usd)] for pool in fleet.pools]  # pool -> (from when, USD per GPU-hour)
         self._paid = [0.0] * len(fleet.pools)
@@ -166,11 +167,14 @@ class Nodes:
             self._meter()
             if OFF in (was, state):
                 self._on[p] += 1 if was == OFF else -1
+            (self._booting.add if state == BOOTING else self._booting.discard)(node)
             if state == UP:
-                self._up[p] += 1
                 self._since_up[node] = self.now.time_s
+                if self._budgets:
+                    self._owed[node] = (self.now.time_s, 0)
+                    self._owe(node, self._steps(p, 0.0))
             elif was == UP:
-                self._up[p] -= 1
+                self._owed.pop(node, None)
                 usd, gpu_s = self._stretch(p, self._since_up.pop(node))
                 self._paid[p] += usd
                 self._gpu_s[p] += gpu_s
@@ -194,10 +198,12 @@ class Nodes:
         if self._on[p] > stock:
             now.fail(f"stock of pool '{pool.name}'", f"{self._on[p]} nodes rented", f"at most {stock:g}")
         for (budget, pools), spent in zip(self._budgets, self._spent, strict=True):
-            if p in pools and spent > budget.usd * (1 + 1e-9) + 1e-6:
-                scope = f" of {budget.provider}" if budget.provider else ""
-                limit = f"at most {budget.usd:,.2f} USD in {budget.period_s:g} s before one more is rented"
-                now.fail(f"budget{scope}", f"{spent:,.4f} USD spent", limit)
+            if p in pools:
+                asked = [n for n in self._booting if self.pool_of[n] in pools]
+                first = sum(
+                    max(self._steps(q, 0.0), 1) * self._step_usd(q) for q in map(self.pool_of.__getitem__, asked)
+                )
+                self._within(budget, spent + first, "spent or asked for")
 
     def came_up(self, node: int) -> None:
         """NODE_UP."""
@@ -229,23 +235,53 @@ class Nodes:
         self._meter()
         self.price[p].append((self.now.time_s, usd))
 
+    def _step_usd(self, p: int) -> float:
+        return self.pools[p].billing_s / HOUR_S * self.size[p] * self.price[p][-1][1]
+
     def _meter(self) -> None:
-        """What rented nodes have cost by the second in the present period of each budget."""
-        now_s, last_s = self.now.time_s, self._spent_until_s
-        if now_s == last_s:
+        """What rented nodes owe in the present period of each budget: a step in the period in which it begins."""
+        if not self._budgets:
             return
-        self._spent_until_s = now_s
-        for i, (budget, pools) in enumerate(self._budgets):
-            usd_per_s = sum(self._up[p] * self.size[p] * self.price[p][-1][1] for p in pools) / HOUR_S
-            begin_s = now_s // budget.period_s * budget.period_s
-            if begin_s > last_s:
+        now_s, bounds = self.now.time_s, defaultdict(list)  # when periods end since the last time, and whose
+        for i, (budget, _) in enumerate(self._budgets):
+            first = int(self._metered_s // budget.period_s) + 1
+            for k in range(first, int(now_s // budget.period_s) + 1):
+                bounds[k * budget.period_s].append(i)
+        self._metered_s = now_s
+        for t in sorted({*bounds, now_s}):
+            for node, (came_s, _) in self._owed.items():
+                self._owe(node, self._steps(self.pool_of[node], t - came_s))
+            for i, (budget, _) in enumerate(self._budgets):
+                if not self.live:  # a wall clock says late that a step would begin
+                    self._within(budget, self._spent[i], "spent")
+            for i in bounds[t]:
                 self._spent[i] = 0.0
-            self._spent[i] += usd_per_s * (now_s - max(begin_s, last_s))
+
+    def _owe(self, node: int, steps: int) -> None:
+        """A node owes so many steps of its stretch; those that it has not owed before cost the price of now."""
+        came_s, before = self._owed[node]
+        if steps > before:
+            self._owed[node] = (came_s, steps)
+            p = self.pool_of[node]
+            for i, (_, pools) in enumerate(self._budgets):
+                if p in pools:
+                    self._spent[i] += (steps - before) * self._step_usd(p)
+
+    def _within(self, budget: Budget, usd: float, what: str) -> None:
+        if usd > budget.usd * (1 + 1e-9) + 1e-6:
+            scope = f" of {budget.provider}" if budget.provider else ""
+            limit = f"at most {budget.usd:,.2f} USD in {budget.period_s:g} s"
+            self.now.fail(f"budget{scope}", f"{usd:,.4f} USD {what}", limit)
 
     def meter(self) -> None:
         """Budgets up to now, before what is rented is held against them."""
-        if self._budgets:
-            self._meter()
+        self._meter()
+
+    def _steps(self, p: int, seconds: float) -> int:
+        """Steps that so long a stretch of a node owes."""
+        pool = self.pools[p]
+        begun = ceil(seconds / pool.billing_s - 1e-6)
+        return max(begun, ceil(pool.min_billing_s / pool.billing_s - 1e-6))
 
     def _cost(self, p: int, start_s: float, since: float, until: float) -> float:
         """What a GPU costs from one time to another, on a node that came up at ``start_s``.
@@ -270,8 +306,7 @@ class Nodes:
 
     def _steps_s(self, p: int, seconds: float) -> float:
         """So many seconds of a rented node as they are paid for: in whole steps, the minimum at least."""
-        step_s, least_s = self.pools[p].billing_s, self.pools[p].min_billing_s
-        return max(ceil(seconds / step_s - 1e-6), ceil(least_s / step_s - 1e-6)) * step_s
+        return self._steps(p, seconds) * self.pools[p].billing_s
 
     def _stretch(self, p: int, start_s: float) -> tuple[float, float]:
         """What one node that came up then has cost until now, and the GPU-seconds that are paid for."""

@@ -90,9 +90,9 @@ class LocalExecutor:
         self._losses: dict[int, int] = {}
         self._staged: set[tuple[int, int]] = set()
         self._saved_at: dict[int, int] = {}  # job -> site of its last run
-        self._coming: dict[
-            int, int
-        ] = {}  # job that waits for a transfer before its worker starts -> number of its start
+        #: Job that waits for a transfer before its worker starts -> number of its start, and its node.
+        self._coming: dict[int, tuple[int, int]] = {}
+        self._boots: dict[int, int] = {}  # node that boots -> number of its boot
         self._leases: dict[int, int] = {}
         self._numbers = count()
         self._due: list[tuple[float, int, bool, Callable[[], Sequence[Row]]]] = []
@@ -270,10 +270,10 @@ class LocalExecutor:
         if delay_s <= 0.0:
             self._launch(job, allocation)
             return rows
-        number = self._coming[job] = next(self._numbers)
+        start = self._coming[job] = (next(self._numbers), allocation[0][0])
 
         def come() -> Sequence[Row]:
-            if self._coming.get(job) == number:
+            if self._coming.get(job) == start:
                 del self._coming[job]
                 self._staged.add((job, site))
                 self._launch(job, allocation)
@@ -312,11 +312,37 @@ class LocalExecutor:
         pool = self.fleet.pools[self._pool_of[node]]
         slot = int(self._now // 300.0)
         seconds = lognormal(pool.boot_s, pool.boot_cv, uniform(self.seed, _BOOT, node, slot))
-        self._later(self._now + seconds, lambda: ((self._now, Kind.NODE_UP, node, -1, 0.0, 0.0),))
+        number = self._boots[node] = next(self._numbers)
+
+        def come() -> Sequence[Row]:
+            if self._boots.get(node) != number:
+                return ()
+            del self._boots[node]
+            return ((self._now, Kind.NODE_UP, node, -1, 0.0, 0.0),)
+
+        self._later(self._now + seconds, come)
         return ()
 
     def _halt(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
         return ((self._now, Kind.NODE_OFF, node, -1, 0.0, 0.0),)
+
+    def _budget(self, number: int, _: Allocation, value: float) -> Sequence[Row]:
+        self._later(value, lambda: ((self._now, Kind.BUDGET, number, -1, 0.0, 0.0),), works=False)
+        return ()
+
+    def _stop(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
+        """A rented node goes with what runs on it, which falls back to its last checkpoint; one that boots, alone."""
+        if self._boots.pop(node, None) is not None:
+            return ((self._now, Kind.NODE_OFF, node, -1, 1.0, 0.0),)
+        rows: list[Row] = [(self._now, Kind.NODE_DOWN, node, -1, 2.0, 0.0)]
+        for job, worker in [(j, w) for j, w in self._workers.items() if w.node == node]:
+            lost_s = max(self._now - worker.saved_s, 0.0) if worker.started_s < inf else 0.0
+            self._end(job)
+            rows.append((self._now, Kind.LOST, job, node, lost_s, 0.0))
+        for job in [job for job, (_, at) in self._coming.items() if at == node]:
+            del self._coming[job]
+            rows.append((self._now, Kind.LOST, job, node, 0.0, 0.0))
+        return [*rows, (self._now, Kind.NODE_OFF, node, -1, 0.0, 0.0)]
 
     def _watch(self, node: int, _: Allocation, value: float) -> Sequence[Row]:
         self._later(self._now + value, lambda: ((self._now, Kind.IDLE, node, -1, 0.0, 0.0),), works=False)
@@ -371,4 +397,6 @@ class LocalExecutor:
         Do.HOLD: _hold,
         Do.FORGET: _forget,
         Do.LEASE: _lease,
+        Do.BUDGET: _budget,
+        Do.STOP: _stop,
     }

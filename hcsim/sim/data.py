@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from math import nextafter
 from typing import TYPE_CHECKING
 
 from hcsim.constraints import dataset_homes
 from hcsim.events import Kind
+from hcsim.fleet import BILLING_MONTH_S
 from hcsim.sim.network import Network, Transfer
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class Data:
         self._fetches: dict[int, _Fetch] = {}  # job -> what it waits for
         self._uses: dict[int, tuple[int, _Copy]] = {}  # job -> (site, copy) that it runs on, or will
         self.none = not len(world.jobs.dataset_sites)
+        self._open: dict[Transfer, tuple[int, float]] = {}  # transfer under way -> its job, bytes metered so far
+        self._month = -1  # the billing month whose end will be heard of
 
     def dataset(self, job: int) -> int:
         """The number of a job's dataset: that of its column, or one of its own."""
@@ -129,8 +133,33 @@ class Data:
                     self._stop(job, transfer, transfer.pair[0])
 
     def _stop(self, job: int, transfer: Transfer, source: int) -> None:
-        carried = self.network.stop(transfer)
-        self._told(Kind.TRANSFERRED, job, source, carried, transfer.pair[1])
+        self._over(job, transfer, self.network.stop(transfer))
+
+    def _start(self, job: int, source: int, site: int, size_bytes: float, done: Callable[[], None]) -> Transfer:
+        """Carry bytes, metered at the end of each billing month."""
+        transfer = self.network.start(source, site, size_bytes, done)
+        self._open[transfer] = (job, 0.0)
+        month = int(self._world.now // BILLING_MONTH_S)
+        if month != self._month:
+            self._month = month
+            self._world.at(nextafter((month + 1) * BILLING_MONTH_S, 0.0), self._meter)
+        return transfer
+
+    def _meter(self) -> None:
+        """A billing month is over: what has gone of each transfer counts in it."""
+        self._month = -1
+        for transfer, (job, before) in self._open.items():
+            carried = self.network.carried(transfer)
+            self._open[transfer] = (job, carried)
+            self._told(Kind.METERED, job, transfer.pair[0], carried - before, transfer.pair[1])
+        if self._open:
+            self._month = int(self._world.now // BILLING_MONTH_S) + 1
+            self._world.at(nextafter((self._month + 1) * BILLING_MONTH_S, 0.0), self._meter)
+
+    def _over(self, job: int, transfer: Transfer, carried_bytes: float) -> None:
+        source, target = transfer.pair
+        _, metered = self._open.pop(transfer)
+        self._told(Kind.TRANSFERRED, job, source, carried_bytes - metered, target)
 
     def _told(self, kind: Kind, job: int, source: int, size_bytes: float, target: int) -> None:
         self._world.tell(kind, job, source, size_bytes, float(target))
@@ -141,11 +170,11 @@ class Data:
         fetch.left += 1
 
         def done() -> None:
-            self._told(Kind.TRANSFERRED, job, source, size_bytes, site)
+            self._over(job, transfer, size_bytes)
             fetch.transfers = [each for each in fetch.transfers if each[0] is not transfer]
             self._one_less(fetch)
 
-        transfer = self.network.start(source, site, size_bytes, done)
+        transfer = self._start(job, source, site, size_bytes, done)
         fetch.transfers.append((transfer, source))
         if transfer.over:
             done()
@@ -162,7 +191,7 @@ class Data:
         self._told(Kind.TRANSFERRING, job, source, size_bytes, site)
 
         def done() -> None:
-            self._told(Kind.TRANSFERRED, job, source, size_bytes, site)
+            self._over(job, transfer, size_bytes)
             _, waiting = self._coming.pop(key)
             self._copies[site][key[0]] = self._unused[site][key[0]] = _Copy(job, size_bytes)
             self._held_bytes[site] += size_bytes
@@ -174,7 +203,7 @@ class Data:
             for each in waiting:
                 self._one_less(each)
 
-        transfer = self.network.start(source, site, size_bytes, done)
+        transfer = self._start(job, source, site, size_bytes, done)
         self._coming[key] = (transfer, [fetch])
         if transfer.over:
             done()

@@ -121,13 +121,20 @@ class Network:
         transfer.done = _nothing
         if not transfer.moving:
             return transfer.size_bytes
+        carried = self.carried(transfer)
         transfer.moving = False
         mine = self._classes[transfer.pair]
-        mine.advance(self._world.now)
-        carried = min(mine.had - transfer.begun_at, transfer.size_bytes)
         self._count(mine, -1)
         self._share(mine)
         return carried
+
+    def carried(self, transfer: Transfer) -> float:
+        """How many of its bytes have left until now."""
+        if not transfer.moving:
+            return transfer.size_bytes
+        mine = self._classes[transfer.pair]
+        mine.advance(self._world.now)
+        return min(mine.had - transfer.begun_at, transfer.size_bytes)
 
     def cut(self, link: int, *, down: bool) -> None:
         """A link carries nothing until it is up again; what is under way waits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, nextafter
 from typing import TYPE_CHECKING
 
 from hcsim.events import Kind
@@ -68,9 +68,29 @@ class Nodes:
         if self._out.get(node):
             self._late.add(node)
             return
+        p = self._pool_of[node]
+        if any(row[1] == Kind.PRICE_CHANGED and row[2] == p for row in self._world.rows):
+            self.put_off(node)  # whoever pays is asked first
+            return
         del self._booting[node]
         self.up[node] = 1
         self._world.tell(Kind.NODE_UP, node)
+
+    def put_off(self, node: int) -> None:
+        """A node comes up at the next time that the clock can tell: what happens now is heard of before."""
+        self.up[node] = 0
+        self._boots += 1
+        number = self._booting[node] = self._boots
+        later_s = nextafter(self._world.now, inf)
+        self._world.at(later_s, lambda: self._come(node) if self._booting.get(node) == number else None)
+
+    def priced(self, p: int) -> None:
+        """The price of a pool changes: what comes up at this very time pays the new one, and has to be asked."""
+        rows, now, first = self._world.rows, self._world.now, self._fleet.first_node
+        for row in [row for row in rows if row[1] == Kind.NODE_UP and first[p] <= row[2] < first[p + 1]]:
+            if row[0] == now and self._fleet.pools[p].elastic:
+                rows.remove(row)
+                self.put_off(row[2])
 
     def strike(self, node: int, cause: str) -> None:
         """An outage of this node begins: it does not come up, or goes down."""
@@ -171,18 +191,26 @@ class Nodes:
     def reclaim(self, node: int) -> None:
         """The market takes a rented node back; what runs on it has had its notice, if this is the time it gave, to
         write a checkpoint."""
+        when_s, told_s = self.noticed.get(node, (inf, inf))
+        now = self._world.now
+        self._take(node, 1.0, now - told_s if when_s == now else 0.0)
+
+    def stop(self, node: int, warned_s: float) -> None:
+        """A rented node goes because a budget cannot pay it on."""
+        self._take(node, 2.0, warned_s)
+
+    def _take(self, node: int, why: float, warned_s: float) -> None:
         world = self._world
-        when_s, told_s = self.noticed.pop(node, (inf, inf))
-        warned_s = world.now - told_s if when_s == world.now else 0.0
+        self.noticed.pop(node, None)
         self.cancel(node)
         if self.up[node]:
             self.up[node] = 0
             came_up = (world.now, Kind.NODE_UP, node, -1, 0.0, 0.0)
-            if came_up in world.rows:
+            if came_up in world.rows and why == 1.0:
                 world.rows.remove(came_up)
                 world.tell(Kind.NODE_OFF, node, value=1.0)
                 return
-            world.tell(Kind.NODE_DOWN, node, value=1.0)
+            world.tell(Kind.NODE_DOWN, node, value=why)
             world.lose_on(node, warned_s)
             world.tell(Kind.NODE_OFF, node)
 

@@ -169,6 +169,7 @@ class Simulation(LaneEnvironment):
             raise InputError(f"price of pool {pool} is {usd_per_gpu_h}, expected a finite number >= 0")
         self._there("pool", pool, len(self.fleet.pools))
         self.tell(Kind.PRICE_CHANGED, pool, value=usd_per_gpu_h)
+        self.nodes.priced(pool)
 
     def cut(self, link: int, cause: str = "outage") -> None:
         """A link carries nothing until every cause is gone; what is under way waits."""
@@ -392,18 +393,6 @@ class Simulation(LaneEnvironment):
         if not self.data.stage(job, int(value)):
             self.tell(Kind.STAGED, job, int(value))
 
-    def _boot(self, node: int, _: Allocation, value: float) -> None:
-        self.nodes.boot(node)
-
-    def _halt(self, node: int, _: Allocation, value: float) -> None:
-        self.nodes.halt(node)
-
-    def _watch(self, node: int, _: Allocation, value: float) -> None:
-        self._report_at(self._now + value, Kind.IDLE, node)
-
-    def _hold(self, job: int, _: Allocation, value: float) -> None:
-        self._report_at(value, Kind.RESUMED, job)
-
     def _forget(self, job: int, _: Allocation, value: float) -> None:
         self._unfinished -= 1
 
@@ -435,11 +424,13 @@ class Simulation(LaneEnvironment):
         Do.START: _start,
         Do.DRAIN: _drain,
         Do.KILL: _kill,
-        Do.BOOT: _boot,
-        Do.HALT: _halt,
-        Do.WATCH: _watch,
+        Do.BOOT: lambda self, node, _, __: self.nodes.boot(node),
+        Do.HALT: lambda self, node, _, __: self.nodes.halt(node),
+        Do.STOP: lambda self, node, _, warned_s: self.nodes.stop(node, warned_s),
+        Do.WATCH: lambda self, node, _, in_s: self._report_at(self._now + in_s, Kind.IDLE, node),
         Do.STAGE: _stage,
-        Do.HOLD: _hold,
+        Do.HOLD: lambda self, job, _, until_s: self._report_at(until_s, Kind.RESUMED, job),
         Do.FORGET: _forget,
         Do.LEASE: _lease,
+        Do.BUDGET: lambda self, budget, _, at_s: self._report_at(at_s, Kind.BUDGET, budget),
     }

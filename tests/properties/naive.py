@@ -51,7 +51,8 @@ class Naive:
                 q
                 for q, pool in enumerate(fleet.pools)
                 if pool.elastic
-                and quota.gpu in ("", pool.gpu)
+                and (not quota.gpu or pool.gpu in quota.gpu.split("|"))
+                and quota.region in ("", fleet.sites[fleet.pool_site[q]].region)
                 and quota.site in ("", fleet.sites[fleet.pool_site[q]].name)
                 and quota.provider in ("", fleet.sites[fleet.pool_site[q]].provider)
             ]

@@ -542,6 +542,13 @@ def test_a_checkpoint_that_is_cut_short_saves_nothing() -> None:
     assert story(log, "FINISHED") == [(116.0, "FINISHED", 0)]
 
 
+@pytest.mark.parametrize("verb", ["scale", "split"])
+def test_what_is_not_simulated_yet_is_no_silent_matter(verb: str) -> None:
+    """Services come with their own model; until then a strategy that asks for their actions ends the run."""
+    with pytest.raises(StrategyError, match=rf"script raised AttributeError: 'Plan' object has no attribute '{verb}'"):
+        play(script((0.0, verb, 0, 2)), owned(), jobs((0.0, 10.0, 1)))
+
+
 def test_an_outage_outlasts_the_repair_of_another_failure() -> None:
     def outage(world: Simulation) -> Generator[Any, Any, None]:
         yield world.timeout(10.0)

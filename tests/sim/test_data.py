@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 
 from hcsim import Fleet, InputError, Jobs, Link, NodePool, Outage, Site
 from hcsim.actions import Verb
+from hcsim.audit import Audit, Breach
 from hcsim.constraints import Rule
+from hcsim.control import run
 from hcsim.events import Kind
+from hcsim.fleet import BILLING_MONTH_S, Tariff
+from hcsim.ledger import bill
+from hcsim.log import Log
+from hcsim.replay import replay
 from hcsim.sim import Simulation
+from hcsim.state import State
 from hcsim.strategies.fifo import Fifo
 from tests.worlds import hybrid, jobs, play, refusals, script, story
 
@@ -169,3 +176,46 @@ def test_jobs_of_one_dataset_agree_on_it() -> None:
         columns |= {column: values, "residencies": ("us",), "dataset_sites": ("home", "cloud")}
         with pytest.raises(InputError, match=rf"row 2: {column} is .*, expected the {column} of the other jobs"):
             jobs((0.0, 1.0, 1), (0.0, 1.0, 1), **columns)
+
+
+def test_bytes_are_billed_in_the_month_in_which_they_went() -> None:
+    """Two datasets of 6 TB set out 1,000 s before a month ends, at 1 GB/s each; the second's job gives up 500 s into
+    the next. So 2 TB fall into the first month, of which one is free, and 5.5 TB into the second."""
+    tariff = Tariff("t", ((2000.0, 0.1), (np.inf, 0.05)), free_gb=1000.0)
+    pools = (NodePool("a", "A100", 4, 2), NodePool("b", "A100", 4, 2))
+    links = (Link("home", "away", 2e9, 0.0, tariff="t"), Link("away", "home", 2e9, 0.0))
+    fleet = Fleet((Site("home", pools[:1]), Site("away", pools[1:])), links, tariffs=(tariff,))
+    begin_s = BILLING_MONTH_S - 1000.0
+    work = jobs(
+        (begin_s, 10.0, 4), (begin_s, 10.0, 4), dataset_site=[0, 0], dataset_bytes=[6e12] * 2, dataset_sites=("home",)
+    )
+    ends_s = BILLING_MONTH_S + 500.0
+    acts = script(
+        (begin_s, "place", 0, 2), (begin_s, "place", 1, 3), (ends_s, "preempt", 1), (ends_s + 1.0, "reject", 1)
+    )
+    log, state = Log(), State(fleet, work)
+    run(Simulation(fleet, work), acts, state, log)
+    rows = log.array()
+    metered = rows[rows["kind"] == Kind.METERED]
+    assert metered["subject"].tolist() == [0, 1] and metered["value"] == pytest.approx([1e12, 1e12])
+    assert set(metered["time_s"] // BILLING_MONTH_S) == {0.0}
+    ended = {int(r["subject"]): (r["time_s"], r["value"]) for r in rows[rows["kind"] == Kind.TRANSFERRED]}
+    assert ended[1] == (ends_s, pytest.approx(0.5e12))
+    # it has had 1.5 TB when it is alone, and the link then: 4.5 TB at 2 GB/s
+    assert ended[0] == (pytest.approx(ends_s + 2250.0), pytest.approx(5e12))
+    ledger = bill(rows, fleet)
+    month = ledger.start_s // BILLING_MONTH_S
+    usd = [ledger.usd[ledger.of("egress") & (month == m)].sum() for m in (0, 1)]
+    assert usd == pytest.approx([1000 * 0.1, 1000 * 0.1 + 3500 * 0.05])
+    audit = Audit(fleet, work)
+    for row in rows.tolist():
+        audit.see(row)
+    audit.close()
+    assert audit.data.egress_usd == pytest.approx(sum(usd))
+    late = [row for row in rows.tolist() if row[1] != Kind.METERED]
+    other = Audit(fleet, work)
+    with pytest.raises(Breach, match="not METERED"):
+        for row in late:
+            other.see(row)
+    assert dict(state.books.egress._gb) == pytest.approx({("t", 0): 2000.0, ("t", 1): 5500.0})
+    assert replay(log, fleet, work, acts).sha256 == log.sha256

@@ -17,6 +17,7 @@ from hcsim.actions import Verb
 from hcsim.constraints import Rule
 from hcsim.control import run
 from hcsim.events import Kind
+from hcsim.ledger import bill
 from hcsim.log import Log
 from hcsim.sim import Simulation
 from hcsim.state import State
@@ -283,12 +284,48 @@ def test_prices_are_seen_as_they_change_discounts_taken() -> None:
     assert [(r["time_s"], r["value"]) for r in changed] == [(50.0, 2.25)]
 
 
-def test_a_spent_budget_bars_renting_until_its_period_is_over() -> None:
-    """16 USD an hour, 8 USD a day: spent after half an hour. What runs then goes on; what comes waits for the day."""
+def test_a_budget_stops_what_it_cannot_pay_on_and_bars_renting_until_its_period_is_over() -> None:
+    """16 USD an hour, 8 USD a day: 1800 s of a node. Job 1 is stopped 600 s into its run, having saved in time."""
     fleet = cloud(3, {"budgets": (Budget(8.0),)}, idle_release_s=0.0)
-    work = jobs((0.0, 1200.0, 4), (1300.0, 1200.0, 4), (3600.0, 600.0, 4), (3700.0, 600.0, 4))
+    work = jobs((0.0, 1200.0, 4), (1300.0, 1200.0, 4), (3600.0, 600.0, 4), checkpoint_s=[10.0] * 3)
     log = play(Fifo(), fleet, work)
-    assert starts(log) == {0: 0.0, 1: 1300.0, 2: 86400.0, 3: 86400.0}
+    assert starts(log) == {0: 0.0, 1: 1300.0, 2: 86400.0}
+    assert story(log, "NODE_DOWN", "LOST") == [(1900.0, "NODE_DOWN", 0), (1900.0, "LOST", 1)]
+    rows = log.array()
+    assert rows["value"][rows["kind"] == Kind.LOST].tolist() == [10.0]
+    assert dict((job, t) for t, _, job in story(log, "FINISHED")) == {0: 1200.0, 1: 86400.0 + 610.0, 2: 87000.0}
+    assert bill(rows, fleet).by_market_usd(fleet)["on_demand"] == pytest.approx(8.0 + 1210 / 225)
+
+
+@pytest.mark.parametrize(
+    ("usd", "stopped"),
+    [
+        (31.9, {0: 3600.0}),  # its second hour cannot be paid
+        (40.0, {0: 7200.0}),  # node 1 would take the money of that hour, so it is not rented
+        (48.0, {0: 7200.0, 1: 4000.0}),  # there is one hour more than their first, for whose first is over first
+        (1000.0, {}),
+    ],
+)
+def test_a_node_goes_when_the_step_that_is_paid_is_over(usd: float, stopped: dict[int, float]) -> None:
+    """Nodes at 16 USD an hour, billed by the hour, come up at 0 and 400; a second one only if both can be paid."""
+    fleet = cloud(2, {"budgets": (Budget(usd, 1e6),)}, billing_s=3600.0)
+    work = jobs((0.0, 9000.0, 4), (400.0, 9000.0, 4), checkpoint_interval_s=[600.0] * 2)
+    log = Log()
+    run(Simulation(fleet, work, until_s=9000.0), Fifo(), State(fleet, work), log)
+    rows = log.array()
+    assert {n: t for t, _, n in story(log, "NODE_DOWN")} == stopped
+    assert bill(rows, fleet).total_usd <= usd
+
+
+def test_a_node_that_boots_is_called_off_when_its_price_rises_beyond_the_budget() -> None:
+    """One step is a minute; it is asked for at 0, dearer from 30 s on, and would come at 30 or 40 s."""
+    for boot_s in (30.0, 40.0):
+        price = steps((0.0, 60.0), (30.0, 120.0), (1000.0, 60.0))
+        fleet = cloud(1, {"budgets": (Budget(5.0, 1e6),)}, price=price, usd_per_gpu_h=0.0, boot_s=boot_s)
+        rows = play(FirstFit(), fleet, jobs((0.0, 10.0, 4))).array()
+        off = rows[(rows["kind"] == Kind.NODE_OFF) & (rows["value"] == 1)]
+        assert off["time_s"].tolist() == [30.0]
+        assert bill(rows, fleet).total_usd == pytest.approx(4.0)  # it came when it was cheap again
 
 
 def test_a_budget_of_one_provider_leaves_the_others_alone() -> None:
