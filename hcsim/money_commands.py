@@ -49,12 +49,14 @@ def market(given: argparse.Namespace, today: datetime.date | None = None) -> int
     for name in given.names or books():
         shown = book(name)
         console.print(shown.table())
-        many, age = shown.oldest(today or datetime.datetime.now(datetime.UTC).date())
-        if many:
+        now = today or datetime.datetime.now(datetime.UTC).date()
+        many, age = shown.oldest(now)
+        old = f"{many} prices are older than {OLD_DAYS} days, the oldest {age:,} days" if many else ""
+        undated = f"{shown.undated} have no date" if shown.undated else ""
+        ahead = f"it is of {shown.as_of}, and today is {now}" if shown.as_of > now else ""
+        if said := " and ".join(filter(None, (old, undated, ahead))):
             print(
-                f"hcsim: warning: {shown.name}: {many} prices are older than {OLD_DAYS} days, the oldest {age:,} days;"
-                " check them before you decide anything by them",
-                file=sys.stderr,
+                f"hcsim: warning: {shown.name}: {said}; check them before you decide anything by them", file=sys.stderr
             )
     return 0
 
