@@ -17,8 +17,12 @@ from hcsim import InputError, NodePool, Site
 from hcsim.cli import CONF, compose, main, part
 from hcsim.fleet import Tariff
 from hcsim.money_commands import book, books
-from hcsim.prices import Book, read
+from hcsim.prices import OTHER, Book, read
 from hcsim.regions import regions
+from hcsim.traces.ec2_instances import Ec2Instances
+from hcsim.traces.gcp_pricing_yml import GcpPricingYml
+from hcsim.traces.skypilot_catalog import SkypilotCatalog
+from hcsim.traces.spotlake_azure import SpotlakeAzure
 
 BOOK: dict[str, Any] = {
     "title": "t",
@@ -353,3 +357,31 @@ def test_market_show_warns_of_old_prices(capsys: pytest.CaptureFixture[str]) -> 
 def test_books_are_where_the_configuration_is() -> None:
     assert {"aws", "gcp", "azure", "lambda", "owned"} <= set(books())
     assert all(path.parent == CONF / "market" for path in books().values())
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("of", "source", "kind"),
+    [
+        ("gcp", "list", GcpPricingYml),
+        ("azure", "spotlake", SpotlakeAzure),
+        ("aws", "catalog", SkypilotCatalog),
+        ("aws", "reserved", Ec2Instances),
+    ],
+)
+def test_prices_are_those_of_the_traces_they_come_from(shared_traces: Path, of: str, source: str, kind: Any) -> None:
+    """Every figure of these sources: the same machine, region and market in the trace of that list, to its digits."""
+    more = {SkypilotCatalog: {"provider": of}, GcpPricingYml: {"zones": "none"}}
+    frame = kind(str(shared_traces), **more.get(kind, {})).table().frame
+    text = yaml.safe_load(books()[of].read_text())["sources"][source]
+    mine = [price for price in book(of).prices if price.source == text and price.item not in OTHER]
+    assert len(mine) > 4
+    for price in mine:
+        term = {"committed_1y": "1y", "committed_3y": "3y"}.get(price.market, "")
+        there = frame[(frame["instance"].str.removeprefix("Standard_") == price.sku)
+                      & (frame["place"] == f"{of}:{price.region}")]  # fmt: skip
+        there = there[there["market"] == ("reserved" if term else price.market)]
+        if term:
+            there = there[there["term"].isin((term, f"{term} standard no upfront"))]
+        node_usd_per_h = price.per_unit_usd * price.gpus
+        assert there["usd_per_h"].tolist() == pytest.approx([node_usd_per_h], rel=1e-6), price

@@ -115,9 +115,10 @@ def _money(
     if len(items) != len(expected):
         _differ("ledger.parquet: items", len(items), f"{len(expected)} by the log", audit)
     for column in expected.columns.astype(str):
-        told, mine = (frame[column].to_numpy() for frame in (items, expected))
-        mine = mine if mine.dtype.kind in "fi" else mine.astype(str)
-        told = told.astype(str) if mine.dtype.kind == "U" else told
+        told, mine = (frame[column] for frame in (items, expected))
+        if mine.dtype.kind not in "fi":  # names, none where an item has none
+            told, mine = (each.astype(object).where(each.notna(), "").astype(str) for each in (told, mine))
+        told, mine = told.to_numpy(), mine.to_numpy()
         _column("ledger.parquet", column, told, mine, audit, "item")
     return total
 
