@@ -85,6 +85,8 @@ def bill(given: argparse.Namespace) -> int:
     from hcsim.ledger import bill as made
 
     run = Path(given.run)
+    if not 0 <= given.tolerance < math.inf:
+        raise InputError(f"bill check: --tolerance is {given.tolerance}, expected a finite number >= 0")
     if given.what == "export" and not given.out:
         raise InputError("bill export: --out is missing, expected a file")
     if given.what == "check" and not given.bill:
@@ -151,7 +153,13 @@ def _check(ours: Any, bill_: Any, by: str, tolerance: float, out: str | None) ->
         quantity = (f"{row[name]:,.3f}" for name in ("run_quantity", "bill_quantity"))
         verdict = "off" if wrong else "agrees"
         table.add_row(
-            row["ProviderName"], row[by], *usd, _percent(row["error_share"]), row["PricingUnit"], *quantity, verdict
+            str(row["ProviderName"]),
+            str(row[by]),
+            *usd,
+            _percent(row["error_share"]),
+            row["PricingUnit"],
+            *quantity,
+            verdict,
         )
     table.add_section()
     run_usd, bill_usd = (float(result[name].sum()) for name in ("run_usd", "bill_usd"))

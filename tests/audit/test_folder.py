@@ -345,6 +345,15 @@ def test_a_trace_that_was_changed_with_its_hash_is_found_by_the_log(rich: Path, 
     assert "job 5 arrives" in found(run, rich)
 
 
+def test_a_run_of_a_fleet_without_links_or_prices_holds(tmp_path: Path) -> None:
+    """Columns of its ledger have no name in any row."""
+    folder = tmp_path / "run"
+    assert hcsim("run", "experiment=lab", "trace.n=50", "strategy=fifo", f"hydra.run.dir={folder}").status == 0
+    assert pd.read_parquet(folder / "ledger.parquet")["tariff"].isna().all()
+    said = hcsim("audit", folder)
+    assert said.status == 0, said.out
+
+
 def no(name: str) -> Callable[[Path], None]:
     return lambda run: (run / name).unlink()
 
