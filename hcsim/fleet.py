@@ -181,7 +181,7 @@ class Site:
         where, quota = f"site '{self.name}'", self.quota_gpus
         require(self.kind in SITES, f"{where}: kind '{self.kind}' unknown; {nearest(self.kind, SITES)}")
         require(quota is None or quota >= 0, f"{where}: quota_gpus is {quota}, expected >= 0")
-        known_region(where, self.provider, self.region)
+        known_region(where, self.provider, self.region, cloud=self.kind == "cloud")
         require(self.cache_bytes >= 0, f"{where}: cache_bytes is {self.cache_bytes}, expected >= 0")
         for name in ("egress_bytes_per_s", "ingress_bytes_per_s"):
             require(getattr(self, name) > 0, f"{where}: {name} is {getattr(self, name)}, expected > 0")

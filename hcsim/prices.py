@@ -324,7 +324,7 @@ def _price(where: str, given: Any, sources: Mapping[str, str], as_of: datetime.d
     nodes = unit.startswith("node")
     require(not nodes or row.gpus is not None, f"{where}: unit is {unit}, so gpus of a node are missing")
     require(nodes or row.gpus is None, f"{where}: gpus is {row.gpus}, expected none with unit {unit}")
-    known_region(where, book, row.region)
+    known_region(where, book, row.region, cloud=False)  # of a book that is named as a large cloud
     until = row.until.first if row.until else None
     early = until is not None and until < row.date.first
     require(not early, f"{where}: until is {until}, expected {row.date} (date) or later")

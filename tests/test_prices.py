@@ -201,6 +201,12 @@ def test_a_site_in_a_region_that_its_cloud_does_not_have() -> None:
         with pytest.raises(InputError) as error:
             Site("s", (pool,), provider=provider, region=region, kind="cloud")
         assert str(error.value) == f"site 's': {provider} has no region '{region}'; did you mean '{near}'?"
+    said = "site 's': the lists of clouds have no region 'us-esat-1'; did you mean 'us-east-1'?"
+    with pytest.raises(InputError) as error:
+        Site("s", (pool,), provider="mine", region="us-esat-1", kind="cloud")
+    assert str(error.value) == f"{said}; a region that mine alone has is written 'mine:us-esat-1'"
+    for region in ("mine:r1", "us-east-1b", "westeurope"):
+        assert Site("s", (pool,), provider="mine", region=region, kind="cloud").region == region
     for provider, region in (("aws", "us-east-1"), ("aws", "us-east-1a"), ("gcp", "us-east5-b"), ("owned", "cellar")):
         assert Site("s", (pool,), provider=provider, region=region).region == region
     for name in books():
