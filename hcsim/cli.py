@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, Node, OmegaConf
 
 from hcsim.errors import InputError, nearest, yaml_fault
 
@@ -54,11 +54,12 @@ def folder_name(overrides: str) -> str:
     return raw[: LONGEST - 20].decode(errors="ignore") + "..." + hashlib.sha256(raw).hexdigest()[:16]
 
 
-def price(book: str, region: str, item: str, market: str = "") -> float:
-    """``${usd:aws,us-east-1,H100,on_demand}`` in a configuration: a price of :mod:`hcsim.prices`, in USD."""
+def price(book: str, region: str, item: str, market: str = "", *, _node_: Node) -> float:
+    """``${usd:aws,us-east-1,H100,on_demand}`` in a configuration: a price of :mod:`hcsim.prices`, in USD and in the
+    unit that the key which takes it says."""
     from hcsim.money_commands import book as found
 
-    return found(book).usd(region, item, market)
+    return found(book).usd(region, item, market, str(_node_._key() or ""))
 
 
 def tariff(book: str, name: str) -> dict[str, Any]:

@@ -21,9 +21,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     names = [str(each) for each in known]  # a configuration's names may look like numbers
     names = [each if len(each) <= 40 else f"{each[:37]}..." for each in names]  # a file's header may hold anything
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean '{close[0]}'?"
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    if close:  # of those that are as near the one whose letters were swapped
+        best = max(close, key=lambda each: sorted(each) == sorted(str(name)))
+        return f"did you mean '{best}'?"
     shown = ", ".join(sorted(names)[:12]) + (", ..." if len(names) > 12 else "")
     return f"known: {shown}"
 

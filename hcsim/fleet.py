@@ -18,6 +18,7 @@ from hcsim.errors import InputError, in_bounds, nearest, require
 from hcsim.limits import Budget as Budget
 from hcsim.limits import Outage as Outage
 from hcsim.limits import Quota as Quota
+from hcsim.regions import known as known_region
 from hcsim.series import Series
 from hcsim.tariff import BILLING_MONTH_S as BILLING_MONTH_S
 from hcsim.tariff import GB as GB
@@ -194,6 +195,7 @@ class Site:
         where, quota = f"site '{self.name}'", self.quota_gpus
         require(self.kind in SITES, f"{where}: kind '{self.kind}' unknown; {nearest(self.kind, SITES)}")
         require(quota is None or quota >= 1, f"{where}: quota_gpus is {quota}, expected at least 1 (null: no limit)")
+        known_region(where, self.provider, self.region, cloud=self.kind == "cloud")
         require(self.cache_bytes >= 0, f"{where}: cache_bytes is {self.cache_bytes}, expected >= 0")
         for name in ("egress_bytes_per_s", "ingress_bytes_per_s"):
             require(getattr(self, name) > 0, f"{where}: {name} is {getattr(self, name)}, expected > 0")

@@ -49,12 +49,14 @@ def market(given: argparse.Namespace, today: datetime.date | None = None) -> int
     for name in given.names or books():
         shown = book(name)
         console.print(shown.table())
-        many, age = shown.oldest(today or datetime.datetime.now(datetime.UTC).date())
-        if many:
+        now = today or datetime.datetime.now(datetime.UTC).date()
+        many, age = shown.oldest(now)
+        old = f"{many} prices are older than {OLD_DAYS} days, the oldest {age:,} days" if many else ""
+        undated = f"{shown.undated} have no date" if shown.undated else ""
+        ahead = f"it is of {shown.as_of}, and today is {now}" if shown.as_of > now else ""
+        if said := " and ".join(filter(None, (old, undated, ahead))):
             print(
-                f"hcsim: warning: {shown.name}: {many} prices are older than {OLD_DAYS} days, the oldest {age:,} days;"
-                " check them before you decide anything by them",
-                file=sys.stderr,
+                f"hcsim: warning: {shown.name}: {said}; check them before you decide anything by them", file=sys.stderr
             )
     return 0
 
@@ -83,6 +85,8 @@ def bill(given: argparse.Namespace) -> int:
     from hcsim.ledger import bill as made
 
     run = Path(given.run)
+    if not 0 <= given.tolerance < math.inf:
+        raise InputError(f"bill check: --tolerance is {given.tolerance}, expected a finite number >= 0")
     if given.what == "export" and not given.out:
         raise InputError("bill export: --out is missing, expected a file")
     if given.what == "check" and not given.bill:
@@ -149,7 +153,13 @@ def _check(ours: Any, bill_: Any, by: str, tolerance: float, out: str | None) ->
         quantity = (f"{row[name]:,.3f}" for name in ("run_quantity", "bill_quantity"))
         verdict = "off" if wrong else "agrees"
         table.add_row(
-            row["ProviderName"], row[by], *usd, _percent(row["error_share"]), row["PricingUnit"], *quantity, verdict
+            str(row["ProviderName"]),
+            str(row[by]),
+            *usd,
+            _percent(row["error_share"]),
+            row["PricingUnit"],
+            *quantity,
+            verdict,
         )
     table.add_section()
     run_usd, bill_usd = (float(result[name].sum()) for name in ("run_usd", "bill_usd"))

@@ -105,7 +105,8 @@ def of_file(
 ) -> Series:
     """A column of a CSV file with a header, one record per line.
 
-    Columns ``currency`` and ``unit``, where there are such, must say USD and the same for all records chosen.
+    Columns ``currency`` and ``unit``, where there are such, must say USD and the same for all records chosen; the unit
+    is that which the values' column ends with, as ``usd_per_gpu_h`` (``gpu_h`` or ``h``) and ``g_per_kwh`` do.
 
     Args:
         column: the values.
@@ -137,6 +138,11 @@ def of_file(
                 ok = row[name] == expected
                 why = "expected USD" if name == "currency" else f"expected {expected} as in line {kept[0][0]}"
                 require(ok, f"{path}: line {line}: {name} is {row[name]}, {why}")
+
+    if "unit" in names and "_per_" in column:
+        line, unit = kept[0][0], kept[0][1]["unit"]
+        ok = bool(unit) and column.endswith(f"_{unit}")
+        require(ok, f"{path}: line {line}: unit is {unit}, expected that of {column}, {column.rpartition('_per_')[2]}")
 
     def numbers(name: str) -> Floats:
         out = np.full(len(kept), math.nan)

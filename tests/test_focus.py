@@ -196,9 +196,12 @@ def test_the_table_of_a_check_is_kept_for_a_spreadsheet(kept: tuple[Path, pd.Dat
     assert hcsim("bill", "check", run, tmp_path / "bill.csv", "--out", tmp_path / "table.csv").status == 0
     table = pd.read_csv(tmp_path / "table.csv")
     assert table["agrees"].all() and table["bill_usd"].sum() == pytest.approx(rows["BilledCost"].sum())
+    for by in ("SubAccountId", "BilledCost"):  # null for some, and no name
+        assert hcsim("bill", "check", run, tmp_path / "bill.csv", "--by", by).status == 0
     for args, part in (
         (["--currency", "EUR"], "--currency is 'EUR', expected NAME=NUMBER"),
         (["--currency", "EUR=-1"], "expected NAME=NUMBER"),
+        (["--tolerance", "-1"], "--tolerance is -1.0, expected a finite number >= 0"),
         (["--unit", "Hrs=8 GPU-Hour"], "--unit is 'Hrs=8 GPU-Hour', expected NAME=NUMBER UNIT with a unit of the run's;"
          " did you mean 'GPU-Hours'?"),
     ):  # fmt: skip

@@ -31,6 +31,18 @@ def frame_of(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
 
 
+def numbers(column: Any, file: str, name: str) -> npt.NDArray[np.float64]:
+    """A column as numbers.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    try:
+        return np.asarray(column, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{file}: column '{name}' holds something else than numbers") from None
+
+
 def compare(audit: Audit, folder: Path, log: Log, summary: dict[str, Any] | None) -> float:
     """Hold a run's files against an audit that has seen all of its log; without a summary ``jobs.parquet`` alone.
 
@@ -77,7 +89,7 @@ def _outcomes(audit: Audit, path: Path) -> dict[str, npt.NDArray[Any]]:
 def _column(file: str, name: str, told: Any, mine: Any, audit: Audit, row: str) -> None:
     """A column of a file says what the auditor makes of the log."""
     if mine.dtype.kind == "f":
-        told = np.asarray(told, float)
+        told = numbers(told, file, name)
         near = np.abs(told - mine) <= TINY + 1e-9 * np.abs(mine)
         same = near | (np.isnan(told) & np.isnan(mine))
     else:
@@ -102,8 +114,10 @@ def _money(
     for column in expected:
         if column not in items:
             raise InputError(f"{path}: column '{column}' is missing; run it again with this hcsim to audit it")
-    usd = items["usd"].to_numpy(np.float64)
-    product = items["quantity"].to_numpy(np.float64) * items["unit_usd"].to_numpy(np.float64)
+    usd, quantity, price, job = (
+        numbers(items[name], str(path), name) for name in ("usd", "quantity", "unit_usd", "job")
+    )
+    product, items = quantity * price, items.assign(usd=usd, job=np.where(np.isfinite(job), job, -3.0))
     other = np.flatnonzero(~(np.abs(usd - product) <= 1e-9 * np.abs(product) + 1e-9))
     if len(other):
         i = int(other[0])
@@ -115,9 +129,10 @@ def _money(
     if len(items) != len(expected):
         _differ("ledger.parquet: items", len(items), f"{len(expected)} by the log", audit)
     for column in expected.columns.astype(str):
-        told, mine = (frame[column].to_numpy() for frame in (items, expected))
-        mine = mine if mine.dtype.kind in "fi" else mine.astype(str)
-        told = told.astype(str) if mine.dtype.kind == "U" else told
+        told, mine = (frame[column] for frame in (items, expected))
+        if mine.dtype.kind not in "fi":  # names, none where an item has none
+            told, mine = (each.astype(object).where(each.notna(), "").astype(str) for each in (told, mine))
+        told, mine = told.to_numpy(), mine.to_numpy()
         _column("ledger.parquet", column, told, mine, audit, "item")
     return total
 
@@ -175,4 +190,4 @@ def _figures(audit: Audit, folder: Path, log: Log, table: dict[str, npt.NDArray[
     sealed = config_sha256(config_of(folder), {key: summary[key] for key in NAMED})
     if sealed != summary["config_sha256"]:
         what = "summary.json: config_sha256, which seals config.yaml and the names and hashes of what was run"
-        _differ(what, summary["config_sha256"][:12], sealed[:12], audit)
+        _differ(what, str(summary["config_sha256"])[:12], sealed[:12], audit)

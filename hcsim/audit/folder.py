@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hcsim.audit import CLASSES, Audit, Breach
-from hcsim.audit.files import compare, frame_of
+from hcsim.audit.files import compare, frame_of, numbers
 from hcsim.log import Log
 from hcsim.model import JOB_COLUMNS, NAME_TABLES, Fleet, InputError, Jobs
 from hcsim.perf import Perf
@@ -92,7 +92,7 @@ def read_jobs(path: Path) -> Jobs:
         if key not in frame:
             raise InputError(f"{path}: column '{key}' is missing; run it again with this hcsim to audit it")
         columns[key] = frame[key].to_numpy()
-    columns["gpus"] = np.ceil(columns["gpus"] - 1e-9)  # a share of a GPU is a gang of one
+    columns["gpus"] = np.ceil(numbers(columns["gpus"], str(path), "gpus") - 1e-9)  # a share of a GPU is a gang of one
     for key, names in NAME_TABLES.items():
         values = np.asarray(columns[key], object).astype(str)
         some = values != "" if key != "tenant" else np.ones(len(values), bool)

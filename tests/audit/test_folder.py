@@ -279,6 +279,8 @@ def test_every_key_of_a_summary_is_proved_or_said_why_not(rich: Path, seen: Audi
     for key, value in summary.items():
         if not says(summary | {key: other(value)}):
             unseen.add(key)
+        elif key not in UNPROVED:  # whatever stands there instead
+            assert all(says(summary | {key: odd}) for odd in (None, "x", [], {}, True, -1) if odd != value), key
     assert unseen == set(UNPROVED)
     assert summary["carbon_kg"] is not None and summary["energy_kwh"] > 0
     for key in summary:
@@ -311,6 +313,10 @@ def test_every_column_of_every_table_is_proved(rich: Path, tmp_path: Path, name:
         changed.loc[row, column] = other(value)
         changed.infer_objects().to_parquet(path, index=False)
         assert found(run, rich), f"{column}: {value} changed and nobody saw"
+    for column in frame:  # text or nothing where something else was, or no such column
+        for changed in (frame.assign(**{column: "x"}), frame.assign(**{column: None}), frame.drop(columns=column)):
+            changed.to_parquet(path, index=False)
+            assert found(run, rich), column
     for changed in (frame.drop(index=row), pd.concat([frame, frame.iloc[[row]]])):
         changed.to_parquet(path, index=False)
         assert found(run, rich)
@@ -343,6 +349,15 @@ def test_a_trace_that_was_changed_with_its_hash_is_found_by_the_log(rich: Path, 
     summary = summary_of(rich) | {"jobs_sha256": read_jobs(run / "jobs.parquet").sha256}
     (run / "summary.json").write_text(json.dumps(summary))
     assert "job 5 arrives" in found(run, rich)
+
+
+def test_a_run_of_a_fleet_without_links_or_prices_holds(tmp_path: Path) -> None:
+    """Columns of its ledger have no name in any row."""
+    folder = tmp_path / "run"
+    assert hcsim("run", "experiment=lab", "trace.n=50", "strategy=fifo", f"hydra.run.dir={folder}").status == 0
+    assert pd.read_parquet(folder / "ledger.parquet")["tariff"].isna().all()
+    said = hcsim("audit", folder)
+    assert said.status == 0, said.out
 
 
 def no(name: str) -> Callable[[Path], None]:
