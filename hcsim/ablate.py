@@ -79,7 +79,8 @@ class Pair:
         if (mean > 0) != self.metric.more_is_better:
             better, worse = worse, better
         low, high = abs(mean) - half, abs(mean) + half
-        by = f"by {abs(mean):.3g} {self.metric.unit} [{low:.3g}, {high:.3g}]"
+        unit = "points" if self.metric.unit == "%" else self.metric.unit
+        by = f"by {abs(mean):.3g} {unit} [{low:.3g}, {high:.3g}]"
         apart = (self.what in (CHANGED, MORE)) if off else (self.what in (CHANGED, FEWER))
         return f"{better} beats {worse} {by}" if apart else f"{better} is ahead of {worse} {by}"
 
