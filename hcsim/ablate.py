@@ -75,6 +75,8 @@ class Pair:
     def told(self, off: bool) -> str:
         """Who beats whom and by how much, in words."""
         mean, half = (self.off, self.off_half) if off else (self.on, self.on_half)
+        if mean == 0.0:
+            return f"{self.first} and {self.second} are equal on average"
         better, worse = self.first, self.second
         if (mean > 0) != self.metric.more_is_better:
             better, worse = worse, better

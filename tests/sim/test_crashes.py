@@ -114,7 +114,7 @@ def test_a_table_of_one_row_is_the_number() -> None:
 def test_what_is_no_model_is_refused(model: object, said: str) -> None:
     with pytest.raises(InputError, match=said):
         Simulated(job_mtbf_s=model)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="trace.steps.checkpoint.job_mtbf_s"):
+    with pytest.raises(InputError, match=r"trace\.steps\.checkpoint\.job_mtbf_s"):
         Checkpoint(write_s=1.0, job_mtbf_s=model)  # type: ignore[arg-type]
 
 
