@@ -10,7 +10,18 @@ import pandas as pd
 import pytest
 
 from hcsim.ablate import (
-    CHANGED, FEWER, MEANS, MORE, ON, ONE_SEED, RANKED, SAME, UNKNOWN, Ablation, ablation, heat_map,
+    CHANGED,
+    FEWER,
+    MEANS,
+    MORE,
+    ON,
+    ONE_SEED,
+    RANKED,
+    SAME,
+    UNKNOWN,
+    Ablation,
+    ablation,
+    heat_map,
 )  # fmt: skip
 from hcsim.model import InputError
 from tests.shell import hcsim
