@@ -22,8 +22,8 @@ def checked(model: Crashes, key: str) -> Crashes:
         InputError: times that are not above 0, a size below 1, a table without a row.
     """
     if not isinstance(model, Mapping):
-        if not model > 0:
-            raise InputError(f"{key} is {model}, expected > 0 (inf: never)")
+        if isinstance(model, bool) or not isinstance(model, (int, float)) or not model > 0:
+            raise InputError(f"{key} is {model!r}, expected seconds > 0 (inf: never), or a table gang size: seconds")
         return model
     if not model:
         raise InputError(f"{key} is an empty table, expected gang size: seconds")

@@ -103,7 +103,8 @@ def test_a_table_of_one_row_is_the_number() -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (0.0, "job_mtbf_s is 0.0, expected > 0"),
+        (0.0, "job_mtbf_s is 0.0, expected seconds > 0"),
+        ("x", "job_mtbf_s is 'x', expected seconds > 0"),
         ({}, "is an empty table"),
         ({0: 5.0}, "gang size '0', expected an integer >= 1"),
         ({"x": 5.0}, "gang size 'x'"),
