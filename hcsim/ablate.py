@@ -75,11 +75,14 @@ class Pair:
     def told(self, off: bool) -> str:
         """Who beats whom and by how much, in words."""
         mean, half = (self.off, self.off_half) if off else (self.on, self.on_half)
+        if mean == 0.0:
+            return f"{self.first} and {self.second} are equal on average"
         better, worse = self.first, self.second
         if (mean > 0) != self.metric.more_is_better:
             better, worse = worse, better
         low, high = abs(mean) - half, abs(mean) + half
-        by = f"by {abs(mean):.3g} {self.metric.unit} [{low:.3g}, {high:.3g}]"
+        unit = "points" if self.metric.unit == "%" else self.metric.unit
+        by = f"by {abs(mean):.3g} {unit} [{low:.3g}, {high:.3g}]"
         apart = (self.what in (CHANGED, MORE)) if off else (self.what in (CHANGED, FEWER))
         return f"{better} beats {worse} {by}" if apart else f"{better} is ahead of {worse} {by}"
 

@@ -139,7 +139,7 @@ def _relevant(overrides: Sequence[str]) -> tuple[list[str], dict[str, bool]]:
                 found[name] = plain(other) != played or others.sha256 != jobs.sha256
         carries = bool(fleet.links) and bool((jobs.dataset_site >= 0).any() or (jobs.checkpoint_bytes > 0).any())
         found["sharing"] |= carries and "sharing" not in base
-        found["crashes"] |= executor.job_mtbf_s < float("inf") and "crashes" not in base
+        found["crashes"] |= executor.job_mtbf_s != float("inf") and "crashes" not in base
         if all(found.values()):
             break
     return base, found

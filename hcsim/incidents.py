@@ -24,13 +24,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, nan
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hcsim.errors import require
-from hcsim.limits import Outage, ScopeKind
+from hcsim.fleet import Outage
 from hcsim.records import Beyond, portable, rows_where
 from hcsim.rng import stream, uniform
 from hcsim.series import Floats, Series
@@ -90,7 +90,7 @@ def _events(
 
 def of_trace(
     source: Any,
-    scope: ScopeKind,
+    scope: Literal["node", "site", "provider", "link"],
     name: str,
     where: Mapping[str, Any] | None = None,
     begin_s: float | None = None,

@@ -9,7 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hcsim.ablate import CHANGED, FEWER, MORE, ON, ONE_SEED, RANKED, SAME, UNKNOWN, Ablation, ablation, heat_map
+from hcsim.ablate import (
+    CHANGED,
+    FEWER,
+    MEANS,
+    MORE,
+    ON,
+    ONE_SEED,
+    RANKED,
+    SAME,
+    UNKNOWN,
+    Ablation,
+    ablation,
+    heat_map,
+)  # fmt: skip
 from hcsim.model import InputError
 from tests.shell import hcsim
 
@@ -49,6 +62,49 @@ def test_orders_that_turn_are_lost_or_gained(
     """Worked out by hand: differences over three seeds against Student's t of two degrees of freedom (4.303)."""
     effect = cost_of(ablation({ON: BASE, "x": off}), "x")
     assert (effect.verdict, effect.turned, effect.lost, effect.gained) == (verdict, turned, lost, gained)
+
+
+@pytest.mark.parametrize(
+    ("off", "changes"),
+    [
+        (case(a=(1.5, 2.5, 3.5), b=(2.5, 3.6, 4.5), c=(2.6, 3.5, 4.6)), False),
+        (case(a=(3.0, 4.0, 5.0), b=(2.0, 3.1, 4.0), c=(2.1, 3.0, 4.1)), True),
+        (case(a=(2.0, 3.0, 4.1), b=(2.0, 3.1, 4.0), c=(2.1, 3.0, 4.1)), True),  # an order that is lost is a change
+        (case(a=(1.0, 2.0, 3.0), b=(2.0, 3.1, 4.0), c=(3.0, 4.1, 5.0)), True),  # and so is one that is gained
+    ],
+)
+def test_an_order_reversed_lost_or_gained_changes_the_ranking(off: pd.DataFrame, changes: bool) -> None:
+    found = ablation({ON: BASE, "x": off})
+    assert found.changing == (("x",) if changes else ())
+    assert bool(found.told) == changes
+
+
+def test_means_that_change_places_within_their_intervals_are_said_to() -> None:
+    """Tau is -1 though nothing can be told apart, before or after: no changed ranking, and not the same either."""
+    noise, other = case(a=(1.0, 2.0, 3.3), b=(3.0, 1.0, 2.6)), case(a=(3.0, 1.0, 2.6), b=(1.0, 2.0, 3.3))
+    found = ablation({ON: noise, "x": other})
+    effect = cost_of(found, "x")
+    assert (effect.verdict, effect.tau, effect.swapped) == (MEANS, -1.0, (("a", "b"),))
+    assert found.changing == () and found.having(MEANS) == "x" and found.having(CHANGED) == "none"
+
+
+def test_every_pair_has_its_differences_and_intervals() -> None:
+    """By hand: a - b is -1, -1.1, -1, so -1.033 with a deviation of 0.0577; half-width 4.303 x 0.0577 / sqrt(3)."""
+    turned = case(a=(3.0, 4.0, 5.0), b=(2.0, 3.1, 4.0), c=(2.1, 3.0, 4.1))
+    found = ablation({ON: BASE, "x": turned})
+    pair = next(p for p in found.pairs if p.metric is COST and (p.first, p.second) == ("a", "b"))
+    assert (pair.on, pair.on_half) == (pytest.approx(-1.0333, abs=1e-4), pytest.approx(0.1434, abs=1e-4))
+    assert (pair.off, pair.off_half) == (pytest.approx(0.9667, abs=1e-4), pytest.approx(0.1434, abs=1e-4))
+    assert pair.told(off=False) == "a beats b by 1.03 kUSD [0.89, 1.18]"
+    assert pair.told(off=True) == "b beats a by 0.967 kUSD [0.823, 1.11]"
+    assert len(found.pair_frame) == 3 * len(RANKED)
+    row = found.pair_frame.query("metric == 'cost' and first == 'a' and second == 'b'").iloc[0]
+    assert row["on_low"] == pytest.approx(-1.1768, abs=1e-4) and row["what"] == CHANGED
+    line = next(line for line in found.told if line.startswith("x, cost") and " b by" in line)
+    assert line == (
+        "x, cost (τ -0.33): an order is reversed; with everything on a beats b by 1.03 kUSD [0.89, 1.18],"
+        " without x b beats a by 0.967 kUSD [0.823, 1.11]"
+    )
 
 
 def test_pairs_that_cannot_be_told_apart_say_so() -> None:
@@ -142,6 +198,7 @@ def test_each_case_is_a_sweep_of_its_own(swept: tuple[Path, str]) -> None:
     assert len(table) == 2 * len(RANKED)
     shifts = pd.read_csv(folder / "shifts.csv")
     assert len(shifts) == 2 * 2 * len(RANKED)
+    assert len(pd.read_csv(folder / "pairs.csv")) == 2 * 1 * len(RANKED)
     assert (folder / "ablation.png").stat().st_size > 10_000
 
 

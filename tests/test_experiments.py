@@ -48,7 +48,8 @@ def test_every_experiment_runs_and_its_audit_holds(name: str, tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_loads_its_fleet(name: str, tmp_path: Path) -> None:
-    """Of the GPUs that are up 70 to 90 % are held, once the first 40 % of the time in which jobs arrive is over."""
+    """Of the GPUs that are up 70 to 90 % are held, once the first 40 % of the time in which jobs arrive is over; more
+    where nearly all are rented, since what is idle is given back."""
     folder = played(name, tmp_path)
     last_s = float(pd.read_parquet(folder / "jobs.parquet")["arrival_s"].max())
     at = np.linspace(0.4 * last_s, last_s, 500)
@@ -57,4 +58,4 @@ def test_every_experiment_loads_its_fleet(name: str, tmp_path: Path) -> None:
         row = np.maximum(np.searchsorted(site["time_s"], at, side="right") - 1, 0)
         held += float(site["gpus_held"].to_numpy()[row].mean())
         up += float(site["gpus_up"].to_numpy()[row].mean())
-    assert 0.7 <= held / up <= 0.9
+    assert 0.7 <= held / up <= (0.97 if name.startswith("spot") else 0.9)

@@ -14,12 +14,13 @@ from hcsim.money_commands import book
 from hcsim.traces._fleets import to_fleet
 from hcsim.traces.openb import OpenbNodes
 from hcsim.traces.pai_machines import PaiMachines
+from tests.conftest import shared_folder
 
 ALONE = ["trace.attributes.residency_share=0", "trace.attributes.dataset_share=0"]
-#: Fleets of one site, for which the twin has to leave out what lies elsewhere.
-ONE_SITE = {"lab", "openb", "pai"}
+#: Fleets without the sites of the twin's data, which it has to leave out.
+OTHER_SITES = {"lab", "openb", "pai", "spot_history", "spot_twin"}
 SIZE = {"hybrid": 440, "lab": 64, "lab_cloud": 192, "enterprise": 2000, "eu_bank": 352, "spot_startup": 176,
-        "openb": 6212, "pai": 6742}  # fmt: skip
+        "spot_history": 96, "spot_twin": 96, "openb": 6212, "pai": 6742}  # fmt: skip
 
 
 def fleet_of(name: str) -> Fleet:
@@ -29,7 +30,9 @@ def fleet_of(name: str) -> Fleet:
 
 @pytest.mark.parametrize("name", [each for each in choices()["fleet"] if each != "local"])
 def test_every_fleet_runs_the_twin(name: str) -> None:
-    more = ALONE if name in ONE_SITE else []
+    more = ALONE if name in OTHER_SITES else []
+    if name == "spot_history":
+        more = [*more, f"data_dir={shared_folder('HCSIM_DATA', 'traces')}"]
     config, chosen = compose([f"fleet={name}", "trace.n=150", "trace.gpus=32", "strategy=cheapest_fit", *more])
     experiment = build(config, chosen)
     assert experiment.fleet.gpus == SIZE[name]

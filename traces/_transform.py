@@ -18,6 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from hcsim.crashes import Crashes, mean_s
+from hcsim.crashes import checked as checked_crashes
 from hcsim.model import JOB_COLUMNS, MOST_S, NAME_TABLES, InputError, Jobs, nearest
 from hcsim.parts import checked, quoted
 from hcsim.rng import stream, uniforms
@@ -227,7 +229,7 @@ class Checkpoint:
         interval_s: of ``fixed``.
         write_s: for how long writing one stops a job (0: as long as its ``checkpoint_s``).
         mtbf_s: mean time between failures of a node; ``gpus_per_node`` says how many a job takes.
-        job_mtbf_s: the same of a job for reasons of its own (inf: none), as the executor's.
+        job_mtbf_s: the same of a job for reasons of its own (inf: none), as the executor's: a number, or a table.
     """
 
     rule: str = "young"
@@ -235,18 +237,19 @@ class Checkpoint:
     write_s: float = 0.0
     mtbf_s: float = inf
     gpus_per_node: int = 8
-    job_mtbf_s: float = inf
+    job_mtbf_s: Crashes = inf
 
     def __post_init__(self) -> None:
         where = "trace.steps.checkpoint"
         if self.rule not in ("fixed", *RULES):
             raise InputError(f"{where}: no rule '{self.rule}'; {nearest(self.rule, ['fixed', *RULES])}")
-        for name in ("interval_s", "mtbf_s", "gpus_per_node", "job_mtbf_s"):
+        for name in ("interval_s", "mtbf_s", "gpus_per_node"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{where}: {name} is {getattr(self, name)}, expected > 0")
         if not 0 <= self.write_s < inf:
             raise InputError(f"{where}: write_s is {self.write_s}, expected a finite number >= 0")
-        if self.rule != "fixed" and min(self.mtbf_s, self.job_mtbf_s) == inf:
+        object.__setattr__(self, "job_mtbf_s", checked_crashes(self.job_mtbf_s, f"{where}.job_mtbf_s"))
+        if self.rule != "fixed" and self.mtbf_s == inf == self.job_mtbf_s:
             raise InputError(
                 f"{where}: rule {self.rule} without mtbf_s or job_mtbf_s, expected how often nodes or jobs fail"
             )
@@ -261,7 +264,9 @@ class Checkpoint:
                     f"trace.steps.checkpoint: job {jobs.id[free[0]]} writes a checkpoint in no time, at which rule"
                     f" {self.rule} has no interval; set write_s"
                 )
-            rate = -(-jobs.gpus // self.gpus_per_node) / self.mtbf_s + 1.0 / self.job_mtbf_s
+            rate = -(-jobs.gpus // self.gpus_per_node) / self.mtbf_s
+            crashes_s = mean_s(self.job_mtbf_s, jobs.gpus)
+            rate = rate if crashes_s is None else rate + 1.0 / crashes_s
             interval_s = RULES[self.rule](write_s, 1.0 / rate)
         return dataclasses.replace(jobs, checkpoint_interval_s=interval_s, checkpoint_stall_s=write_s)
 

@@ -166,7 +166,7 @@ class Data:
             way = self._way(source, target)
             now.fail(f"a transfer of job {job} over {way} ends", "none has begun", "one that is under way")
         transfer = (whole or mine)[0]
-        self._charge(source, target, carried_bytes)
+        self._charge(job, source, target, carried_bytes)
         month = now.time_s // BILLING_MONTH_S
         if month > max(transfer.begin_s, transfer.metered_s) // BILLING_MONTH_S + (transfer.metered_s >= 0):
             now.fail(f"bytes of job {job} that went in the month before", "not METERED", "METERED at its end")
@@ -202,9 +202,9 @@ class Data:
             now.fail(f"bytes of job {job} that are metered", carried_bytes, limit)
         transfer.metered_bytes += carried_bytes
         transfer.metered_s = now.time_s
-        self._charge(source, target, carried_bytes)
+        self._charge(job, source, target, carried_bytes)
 
-    def _charge(self, source: int, target: int, carried_bytes: float) -> None:
+    def _charge(self, job: int, source: int, target: int, carried_bytes: float) -> None:
         """Bytes fall into the tiers of this month."""
         tariff = self.fleet.tariff_of[source, target]
         gb, month = carried_bytes / tariff.gb_bytes, int(self.now.time_s // BILLING_MONTH_S)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 
+from hcsim.crashes import Crashes, checked
 from hcsim.model import Fleet, InputError, Jobs
 from hcsim.perf import Perf
 from hcsim.sim.environment import LaneEnvironment
@@ -22,8 +23,10 @@ class Simulated:
     Args:
         until_s: stop there (default: when every job has ended).
         without: switches of :mod:`hcsim.sim.switches` that take realism out of the world.
-        job_mtbf_s: mean time between crashes of a running job for reasons of its own (software), whatever its size:
-            what fleets of real jobs show beside the failures of their nodes.
+        job_mtbf_s: mean time between crashes of a running job for reasons of its own (software), which fleets of real
+            jobs show beside the failures of their nodes: the law of 1/N that these give is too hopeful for small jobs.
+            One number for all (the default: they never crash), or a table gang size -> seconds, interpolated between
+            logarithms (:mod:`hcsim.crashes`); ``executor=crashing`` has one with sources.
         cold_starts: whether the first start of a job takes its ``restart_s`` as well, as on nodes that come empty.
         processes: users' own SimPy processes: functions or objects that are called with the simulation at time 0 and
             give a generator of its events.
@@ -32,14 +35,13 @@ class Simulated:
     until_s: float = inf
     without: Sequence[str] = ()
     processes: Sequence[Process] = ()
-    job_mtbf_s: float = inf
+    job_mtbf_s: Crashes = inf
     cold_starts: bool = False
 
     def __post_init__(self) -> None:
         if not self.until_s > 0:
             raise InputError(f"executor.until_s is {self.until_s}, expected > 0 (inf: until every job has ended)")
-        if not self.job_mtbf_s > 0:
-            raise InputError(f"executor.job_mtbf_s is {self.job_mtbf_s}, expected > 0 (inf: never)")
+        object.__setattr__(self, "job_mtbf_s", checked(self.job_mtbf_s, "executor.job_mtbf_s"))
         for i, process in enumerate(self.processes):
             if not callable(process):
                 raise InputError(f"executor.processes.{i} is {process!r}, expected something to call")

@@ -13,6 +13,7 @@ import simpy
 
 from hcsim.actions import Allocation, Do, Order
 from hcsim.capacity import POPCOUNT
+from hcsim.crashes import Crashes, mean_s
 from hcsim.events import Kind, Row
 from hcsim.model import Fleet, InputError, Jobs
 from hcsim.perf import Perf
@@ -47,7 +48,7 @@ class Simulation(LaneEnvironment):
         processes: generator functions started at time 0, called with this object.
         until_s: stop there (default: when every job has ended, or nothing has run for ``stall_s`` after the last
             arrival, so that an unplaceable job does not keep failures and timers going forever).
-        job_mtbf_s: mean time between crashes of a running job for reasons of its own, whatever it runs on.
+        job_mtbf_s: mean time between crashes of a running job for reasons of its own (:mod:`hcsim.crashes`).
         shared_links: whether transfers share their links; if not, each has them to itself.
         cold_starts: whether the first start of a job takes its ``restart_s`` as well.
     """
@@ -61,7 +62,7 @@ class Simulation(LaneEnvironment):
         processes: Sequence[Process] = (),
         until_s: float = inf,
         stall_s: float = 30 * 86400.0,
-        job_mtbf_s: float = inf,
+        job_mtbf_s: Crashes = inf,
         shared_links: bool = True,
         cold_starts: bool = False,
     ) -> None:
@@ -88,7 +89,7 @@ class Simulation(LaneEnvironment):
         if cold_starts:
             self._saved_at = dict.fromkeys(range(n), -1)
         self._stalls = jobs.checkpoint_stall_s.data if jobs.checkpoint_stall_s.any() else None
-        self._job_mtbf_s = job_mtbf_s
+        self._mtbf_s = mean_s(job_mtbf_s, jobs.gpus)  # None: jobs do not crash
         self._crashes: dict[int, tuple[int, float]] = {}  # job -> (crashes drawn, seconds that it runs until the last)
         self._crash_at: dict[int, float] = {}  # running job -> when it will crash, if it still runs
         if (jobs.checkpoint_bytes > 0).any():  # a checkpoint may have to go from any site to any other
@@ -103,7 +104,7 @@ class Simulation(LaneEnvironment):
         self._cuts: dict[int, set[str]] = {}  # link -> what keeps it down
         self.data = Data(self, shared_links)
         self.nodes = Nodes(self)
-        self._plain = self.data.none and self._stalls is None and job_mtbf_s == inf
+        self._plain = self.data.none and self._stalls is None and self._mtbf_s is None
         open_markets(self)
         for process in processes:
             self.process(process(self))
@@ -227,10 +228,10 @@ class Simulation(LaneEnvironment):
         self._phase[job] = _RUNNING
         self._began_s[job] = self._now
         due = self._now + self._run_s(job, self._left[job] / self._rate(job, allocation))
-        if self._job_mtbf_s < inf:
+        if self._mtbf_s is not None:
             number, left_s = self._crashes.get(job, (0, 0.0))
             if left_s <= 0.0:
-                left_s = exponential(self._job_mtbf_s, uniform(self.seed, _CRASH, job, number))
+                left_s = exponential(float(self._mtbf_s[job]), uniform(self.seed, _CRASH, job, number))
                 self._crashes[job] = (number + 1, left_s)
             self._crash_at[job] = self._now + left_s
             due = min(due, self._crash_at[job])
@@ -266,7 +267,7 @@ class Simulation(LaneEnvironment):
                 self._node[job] = -1
                 self._gangs.discard(job)
                 spent_s = 0.0
-            elif self._job_mtbf_s < inf and self._crash_at[job] == t:
+            elif self._mtbf_s is not None and self._crash_at[job] == t:
                 self._crash(job, t)
                 return
             else:
@@ -317,7 +318,7 @@ class Simulation(LaneEnvironment):
             self.data.give_up(job)
         if leaves and not self.data.none:
             self.data.leave(job)
-        if self._job_mtbf_s < inf and phase in (_RUNNING, _DRAINING):
+        if self._mtbf_s is not None and phase in (_RUNNING, _DRAINING):
             number, left_s = self._crashes[job]
             self._crashes[job] = (number, max(left_s - (self._now - self._began_s[job]), 1e-9))
 
