@@ -20,6 +20,7 @@ import numpy.typing as npt
 from hcsim.actions import Allocation
 from hcsim.books import Books
 from hcsim.model import InputError
+from hcsim.rng import stream, uniforms
 
 if TYPE_CHECKING:
     from hcsim.view import View
@@ -29,6 +30,7 @@ Ints = npt.NDArray[np.int64]
 
 #: Kinds of claims on a node: by how many whole GPUs of it they have, 0 for a share of one. A node has at most 16.
 _KINDS = 17
+_TIES = stream("ties")
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ class Scorer(ABC):
 
 class Score(ABC):
     """A placement rule; frozen, so that it can be told from others. Of equal nodes the one that comes first in ``ties``
-    is taken, by default the one with the lowest number."""
+    is taken. By default that is an order that the run's seed draws once: by number, demands to which nodes are alike
+    would crowd the first pool and take its CPUs from its GPUs (on openb FGD then packs 87 % instead of 95)."""
 
     ties: tuple[int, ...] = ()
 
@@ -238,7 +241,8 @@ class Ranking:
         n = len(table.pool)
         if score.ties and sorted(score.ties) != list(range(n)):
             raise InputError(f"strategy.ties has {len(score.ties)} numbers, expected those of all {n} nodes, each once")
-        self._order = np.array(score.ties, np.intp) if score.ties else np.arange(n)  # position -> node
+        drawn = uniforms(books.seed, _TIES, np.arange(n))
+        self._order = np.array(score.ties, np.intp) if score.ties else np.argsort(drawn)  # position -> node
         self._position = np.argsort(self._order)
         self._pool_at = table.pool[self._order]
         self._none = -inf if scorer.dtype is np.float64 else np.iinfo(scorer.dtype).min

@@ -19,7 +19,7 @@ class Packing(Score, Strategy):
     """Place each waiting job, in arrival order, on the best node by its scorer; jobs that fit nowhere wait.
 
     Args:
-        ties: all nodes, those to be taken first among equals first (default: by number).
+        ties: all nodes, those to be taken first among equals first (default: in an order that is drawn once).
     """
 
     ties: tuple[int, ...] = ()

@@ -33,7 +33,9 @@ def with_data(monkeypatch: pytest.MonkeyPatch, shared_traces: Path, shared_refer
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "least"), [("spot", 225 + 16 + 12), ("carbon", 26), ("gavel", 52)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("spot", 225 + 16 + 12), ("carbon", 26), ("gavel", 52), ("fgd", 152 + 216)]
+)
 def test_every_row_holds(with_data: None, name: str, least: int) -> None:
     hold(module(name).rows(said), least)
 
@@ -122,7 +124,7 @@ def test_a_row_outside_is_status_1(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "no such thing here" in out
 
 
-@pytest.mark.parametrize("name", ["spot", "carbon", "gavel"])
+@pytest.mark.parametrize("name", ["spot", "carbon", "gavel", "fgd"])
 @pytest.mark.parametrize("folder", ["", "empty"])
 def test_missing_data_names_the_command_that_fetches_it(
     name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -138,7 +140,7 @@ def test_missing_data_names_the_command_that_fetches_it(
     command = told.partition("hcsim traces fetch ")[2].split("'")[0].split()
     from hcsim.traces._fetch import entries
 
-    assert len(entries(command[:1])) in (3, 8, 15)
+    assert len(entries(command[:1])) in (3, 8, 15, 16)
     assert "--yes" in command
 
 

@@ -49,10 +49,17 @@ def stream_of(*asked: tuple[int, int, float]) -> Jobs:
     )
 
 
+def by_number(strategy: Strategy, fleet: Fleet) -> Strategy:
+    """Of equal nodes the first, where a test says nothing else."""
+    if isinstance(strategy, Packing) and not strategy.ties:
+        return dataclasses.replace(strategy, ties=tuple(range(fleet.nodes)))
+    return strategy
+
+
 def placements(strategy: Strategy, fleet: Fleet, jobs: Jobs, seed: int = 0) -> list[tuple[int, int]]:
     """(node, mask of GPUs) of each job, all of which start when they come."""
     log = Log()
-    run(Simulation(fleet, jobs, seed=seed), strategy, State(fleet, jobs, seed=seed), log)
+    run(Simulation(fleet, jobs, seed=seed), by_number(strategy, fleet), State(fleet, jobs, seed=seed), log)
     assert not violation(log, fleet, jobs)
     rows = log.array()
     placed = rows[rows["kind"] == Kind.PLACED]
@@ -157,7 +164,8 @@ def test_random_node(seed: int) -> None:
 def starts(strategy: Strategy, fleet: Fleet, jobs: Jobs) -> list[tuple[float, dict[int, int]]]:
     """When each job starts, and its mask of GPUs by node."""
     log = Log()
-    run(Simulation(fleet, jobs), strategy, State(fleet, jobs, estimate_s=np.array(jobs.duration_s).data), log)
+    state = State(fleet, jobs, estimate_s=np.array(jobs.duration_s).data)
+    run(Simulation(fleet, jobs), by_number(strategy, fleet), state, log)
     assert not violation(log, fleet, jobs)
     rows = log.array()
     assert (rows["kind"] == Kind.FINISHED).sum() == len(jobs) == (rows["kind"] == Kind.STARTED).sum()
@@ -250,7 +258,7 @@ class ByEverything(Packing, Scorer):
         host = np.where(np.isinf(nodes.cpus_milli), 0.0, nodes.cpus_milli) * 1e-3
         host += np.where(np.isinf(nodes.ram_bytes), 0.0, nodes.ram_bytes) * 1e-9
         gpus = (nodes.gpu_milli * (1.0 + np.arange(nodes.gpu_milli.shape[1]))).sum(1)
-        score: npt.NDArray[Any] = gpus + host + nodes.held @ np.arange(17.0) + nodes.pool + nodes.gpus
+        score: npt.NDArray[Any] = gpus + host + nodes.held @ np.arange(1e5, 17e5 + 1, 1e5) + nodes.pool + nodes.gpus
         return score
 
 
@@ -336,6 +344,20 @@ def test_ties_must_name_every_node_once() -> None:
         placements(WeightedBestFit(ties=(0, 1)), machines(3, 2), stream_of((1, 500, 0.0)))
     with pytest.raises(InputError, match=r"strategy\.popular_share is 0, expected above 0, at most 1"):
         Fgd(popular_share=0)
+
+
+def test_ties_are_drawn_once_per_run() -> None:
+    """Twelve jobs that care for no node go to twelve different ones, in another order for another seed."""
+    fleet, jobs = machines(12, 1), stream_of(*[(1, 1000, 0.0)] * 12)
+
+    def order(seed: int) -> list[int]:
+        log = Log()
+        run(Simulation(fleet, jobs, seed=seed), WeightedBestFit(), State(fleet, jobs, seed=seed), log)
+        rows = log.array()
+        return [int(node) for node in rows["node"][rows["kind"] == Kind.PLACED]]
+
+    assert sorted(order(0)) == sorted(order(1)) == list(range(12))
+    assert order(0) != order(1) and order(0) == order(0) != list(range(12))
 
 
 def test_changes_are_told_node_by_node() -> None:
