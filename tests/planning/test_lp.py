@@ -118,9 +118,7 @@ def test_even_shares_fill_the_cluster_evenly(jobs: list[tuple[int, float]], gpus
 
 
 def one(value: float, low: float, high: float) -> Rows:
-    return Rows(
-        np.array([0, 1], np.int32), np.zeros(1, np.int32), np.array([value]), np.array([low]), np.array([high])
-    )
+    return Rows(np.array([0, 1], np.int32), np.zeros(1, np.int32), np.array([value]), np.array([low]), np.array([high]))
 
 
 def test_what_has_no_solution_says_so(capfd: pytest.CaptureFixture[str]) -> None:

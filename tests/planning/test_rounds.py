@@ -49,7 +49,9 @@ def crowd(seed: int) -> Trace:
     }
     rates["b", 2]["P100"], rates["a", 1] = 0.0, {"V100": 1.0, "P100": 0.5, "K80": 0.2}
     arrivals = np.r_[0.0, np.sort(rng.uniform(0.0, 20_000.0, 30))].tolist()
-    jobs = [(at, str(rng.choice(list("bcdef"))), int(rng.choice([1, 2])), int(rng.integers(50, 5000))) for at in arrivals]
+    jobs = [
+        (at, str(rng.choice(list("bcdef"))), int(rng.choice([1, 2])), int(rng.integers(50, 5000))) for at in arrivals
+    ]
     return Trace(rates, {"V100": 2, "P100": 2, "K80": 3}, [(0.0, "a", 1, 500_000), *jobs[1:]])
 
 
@@ -81,7 +83,9 @@ def test_fifo_perf_with_quirks() -> None:
     # 0.31 iterations per second: 111 whole ones in a round, which take 358.06 s; so the second round starts there.
     trace = Trace({("c", 1): {"V100": 0.31}}, {"V100": 1}, [(0.0, "c", 1, 150)])
     assert trace.ends(FifoPerf(quirks=True)).tolist() == pytest.approx([150 / 0.31])
-    trace = Trace({("c", 1): {"V100": 0.31}, ("d", 1): {"V100": 0.30}}, {"V100": 2}, [(0.0, "c", 1, 150), (0.0, "d", 1, 150)])
+    trace = Trace(
+        {("c", 1): {"V100": 0.31}, ("d", 1): {"V100": 0.30}}, {"V100": 2}, [(0.0, "c", 1, 150), (0.0, "d", 1, 150)]
+    )
     # J1 does 108 in 360 s, and J0, done with its 111 at 358.06, waits for it: 39 more from 360 on.
     assert trace.ends(FifoPerf(quirks=True)).tolist() == pytest.approx([360 + 39 / 0.31, 500.0])
     assert trace.ends(FifoPerf()).tolist() == pytest.approx([150 / 0.31, 500.0])

@@ -13,9 +13,9 @@ import pandas as pd
 from hcsim import Fleet, Jobs, Kind, NodePool, Site
 from hcsim.control import run
 from hcsim.log import Log
-from hcsim.planning.rounds import RoundBased
 from hcsim.sim import Simulation
 from hcsim.state import State
+from hcsim.strategy import AnyStrategy
 from hcsim.testing import violation
 from hcsim.throughput import Throughputs
 
@@ -46,7 +46,7 @@ class Trace:
         rows = [(model, gpu, n, "alone", rate) for (model, n), each in self.rates.items() for gpu, rate in each.items()]
         return Throughputs(profile=Measured(tuple(rows)))
 
-    def play(self, strategy: RoundBased) -> tuple[Jobs, np.ndarray[Any, Any]]:
+    def play(self, strategy: AnyStrategy) -> tuple[Jobs, np.ndarray[Any, Any]]:
         """The jobs and the log of a run."""
         models = sorted({model for _, model, _, _ in self.jobs})
         arrival_s, names, gpus, steps = zip(*self.jobs, strict=True)
@@ -69,7 +69,7 @@ class Trace:
         assert not violation(log, fleet, jobs)
         return jobs, log.array()
 
-    def ends(self, strategy: RoundBased) -> np.ndarray[Any, Any]:
+    def ends(self, strategy: AnyStrategy) -> np.ndarray[Any, Any]:
         """When each job ended."""
         jobs, rows = self.play(strategy)
         rows = rows[rows["kind"] == Kind.FINISHED]
