@@ -125,12 +125,12 @@ def naive(trace: Trace, policy: str, round_s: float = 360.0, reset_s: float = 19
         for gpu in order:
             k, free = types.index(gpu), size[gpu]
 
-            def rank(job: int, k: int = k) -> tuple[float, float, float, int]:
+            rank = {}
+            for job in active:
                 x = shares[job][k] if job in shares and rate[job][k] else 0.0
-                return -(x / (had[job][k] / given[k])) if x else 0.0, -owed[job][k], -x, job
-
-            for job in sorted(active, key=rank):
-                idle = policy == "fifo_perf" and not rank(job)[0]
+                rank[job] = -(x / (had[job][k] / given[k])) if x else 0.0, -owed[job][k], -x, job
+            for job in sorted(active, key=rank.__getitem__):
+                idle = policy == "fifo_perf" and not rank[job][0]
                 if job in taken or not rate[job][k] or gangs[job] > free or idle:
                     continue
                 free -= gangs[job]
