@@ -27,6 +27,7 @@ from hcsim.strategy import RememberingStrategy, on
 from hcsim.view import View
 
 Floats = npt.NDArray[np.float64]
+_NEWS = (Kind.ARRIVED, Kind.LEASE_ENDED, Kind.ALL_LEASES_ENDED, Kind.LOST, Kind.NODE_UP)
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Round(NamedTuple):
     changed: bool = False
     jobs: tuple[int, ...] = ()
     gpus: tuple[float, ...] = ()  # of each pool, when shares were computed
+    rate: Floats = np.zeros((0, 0))  # iterations per second, 0 where a job does not run
     shares: Floats = np.zeros((0, 0))
     received_s: Floats = np.zeros((0, 0))
     deficit_s: Floats = np.zeros((0, 0))
@@ -104,12 +106,14 @@ class RoundBased(RememberingStrategy[Round]):
     quirks: bool = False
     shuffle_seed: int = 5
 
-    wake = on(Kind.ARRIVED, Kind.LEASE_ENDED, Kind.ALL_LEASES_ENDED, Kind.PREEMPTED, Kind.LOST, Kind.NODE_UP)
+    wake = on(*_NEWS, Kind.PREEMPTED)
     #: Whether what others leave goes to jobs without a share.
     fills: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", tuple(self.weights))
+        if self.quirks:  # it stops every job in every round: that alone is no news
+            object.__setattr__(self, "wake", on(*_NEWS))
         for name in ("round_s", "reset_s"):
             if not 0 < getattr(self, name) < inf:
                 raise InputError(f"strategy.{name} is {getattr(self, name)}, expected a finite number > 0")
@@ -131,7 +135,7 @@ class RoundBased(RememberingStrategy[Round]):
         k = len(view.pools)
         none = np.zeros((0, k))
         dice = random.Random(self.shuffle_seed).getstate() if self.quirks and self.shuffled else None
-        return Round(shares=none, received_s=none, deficit_s=none, total_s=np.zeros(k), dice=dice)
+        return Round(rate=none, shares=none, received_s=none, deficit_s=none, total_s=np.zeros(k), dice=dice)
 
     def decide(self, view: View, memory: Round) -> tuple[Plan, Round]:
         plan = view.plan()
@@ -172,9 +176,9 @@ class RoundBased(RememberingStrategy[Round]):
         jobs = sorted({*view.waiting, *view.claims, *(j for j in memory.jobs if view.status(j) is Status.DRAINING)})
         if not jobs:
             return memory._replace(jobs=(), chosen=(), todo=(), changed=memory.changed or bool(memory.jobs))
-        memory = self._aligned(memory, tuple(jobs))
+        memory = self._aligned(view, memory, tuple(jobs))
         gangs = np.array([view.gpus[j] * view.milli[j] / 1000.0 for j in jobs])
-        rate = _throughput(view, jobs)
+        rate = memory.rate
         gpus = _gpus(view)
         reset_at_s = memory.reset_s if memory.reset_s or not self.quirks else -inf
         idle = not view.claims and not self.quirks  # then there is nothing to wait for
@@ -197,6 +201,8 @@ class RoundBased(RememberingStrategy[Round]):
         if not starts:
             wait_s = self.round_s if todo or not self.quirks else max(self.round_s, memory.reset_s + self.reset_s - now)
             plan.wake_at(now + wait_s)
+        if todo and self.quirks:
+            plan.wake_at(now)
         return memory._replace(began_s=now, chosen=tuple(chosen), before_gpu_s=before, todo=tuple(todo), dice=dice)
 
     def _weight(self, tenant: int) -> float:
@@ -217,7 +223,7 @@ class RoundBased(RememberingStrategy[Round]):
             total[p] += ran_s
         return memory._replace(received_s=received, total_s=total, chosen=())
 
-    def _aligned(self, memory: Round, jobs: tuple[int, ...]) -> Round:
+    def _aligned(self, view: View, memory: Round, jobs: tuple[int, ...]) -> Round:
         """The memory with a row for each of these jobs."""
         if jobs == memory.jobs:
             return memory
@@ -225,12 +231,15 @@ class RoundBased(RememberingStrategy[Round]):
         old = [(i, row[job]) for i, job in enumerate(jobs) if job in row]
         to, of = [i for i, _ in old], [i for _, i in old]
         k = memory.shares.shape[1]
-        out = []
-        for column, default in ((memory.shares, -1.0), (memory.received_s, self.round_s / 2), (memory.deficit_s, 0.0)):
-            new = np.full((len(jobs), k), default)
-            new[to] = column[of]
-            out.append(new)
-        return memory._replace(jobs=jobs, changed=True, shares=out[0], received_s=out[1], deficit_s=out[2])
+        columns = {"rate": 0.0, "shares": -1.0, "received_s": self.round_s / 2, "deficit_s": 0.0}
+        new = {name: np.full((len(jobs), k), default) for name, default in columns.items()}
+        for name, column in new.items():
+            column[to] = getattr(memory, name)[of]
+        for i, job in enumerate(jobs):
+            if job not in row:
+                for p in view.allowed_pools(job):
+                    new["rate"][i, p] = view.throughput(job, p)
+        return memory._replace(jobs=jobs, changed=True, **new)
 
     def _order(self, view: View, gpus: Floats, dice: Any) -> tuple[list[int], Any]:
         """The order in which pools take their jobs."""
@@ -298,14 +307,6 @@ class RoundBased(RememberingStrategy[Round]):
                 plan.renew(job, self._lease_s(view, job, p))
                 starts = True
         return starts, sorted(todo, key=lambda each: (-size[each[0]], each[0]))
-
-
-def _throughput(view: View, jobs: list[int]) -> Floats:
-    out = np.zeros((len(jobs), len(view.pools)))
-    for i, job in enumerate(jobs):
-        for p in view.allowed_pools(job):
-            out[i, p] = view.throughput(job, p)
-    return out
 
 
 def _gpus(view: View) -> Floats:

@@ -174,6 +174,6 @@ def test_a_solver_that_gives_up_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -
     _, rows = trace.play(MaxMinFairnessPerf())
     fell = rows[rows["kind"] == Kind.FELL_BACK]
     assert len(fell) == 1  # one computation of shares; then isolated ones
-    assert fell["subject"][0] == int(lp.highspy.HighsModelStatus.kIterationLimit)
+    assert fell["value"][0] == int(lp.highspy.HighsModelStatus.kIterationLimit)
     rows = rows[rows["kind"] == Kind.STARTED]
     assert rows["time_s"].tolist() == [0.0, 360.0, 720.0, 1080.0]
