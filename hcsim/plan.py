@@ -231,8 +231,8 @@ class Plan:
         self._actions.append((Verb.RENEW, job, (), lease_s, False))
 
     def fall_back(self, status: int) -> None:
-        """Say that a solver gave no answer, and with which status, and that a simpler rule has decided: a row of the log
-        (:meth:`hcsim.planning.lp.Answer.words` says it in words)."""
+        """Say that a solver gave no answer, and with which status (in words: :attr:`hcsim.planning.lp.Answer.words`),
+        and that a simpler rule has decided: a row of the log."""
         self._stands("fall_back")
         self._actions.append((Verb.FALL_BACK, -1, (), float(status), False))
 

@@ -239,7 +239,8 @@ class RoundBased(RememberingStrategy[Round]):
             if job not in row:
                 for p in view.allowed_pools(job):
                     new["rate"][i, p] = view.throughput(job, p)
-        return memory._replace(jobs=jobs, changed=True, **new)
+        more: dict[str, Any] = {**new}
+        return memory._replace(jobs=jobs, changed=True, **more)
 
     def _order(self, view: View, gpus: Floats, dice: Any) -> tuple[list[int], Any]:
         """The order in which pools take their jobs."""

@@ -142,7 +142,7 @@ def world_a(folder: str) -> World:
 def world_ae208(folder: str, table: pd.DataFrame) -> World:
     """Configuration AE208, its jobs from the table of the reference."""
     perf = throughputs(folder)
-    rate = perf.read()
+    rate = perf.rates
     models = sorted(set(table["job_type"]))
     kinds = zip(table["job_type"], table["scale_factor"], table["total_steps"], strict=True)
     jobs = Jobs.build(
