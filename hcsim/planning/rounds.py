@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import Any, ClassVar, NamedTuple
 
@@ -82,7 +83,7 @@ class Round(NamedTuple):
     chosen: tuple[tuple[int, int], ...] = ()  # (job, pool) of this round, in the order in which they were taken
     before_gpu_s: tuple[float, ...] = ()  # what each of them had had before
     todo: tuple[tuple[int, int], ...] = ()  # (job, pool) that are still to be placed in this round
-    dice: Any = None
+    rounds: int = 0  # how many there were before this one
     kept: Any = None  # what the policy remembers
 
 
@@ -134,8 +135,7 @@ class RoundBased(RememberingStrategy[Round]):
         """Nothing has run."""
         k = len(view.pools)
         none = np.zeros((0, k))
-        dice = random.Random(self.shuffle_seed).getstate() if self.quirks and self.shuffled else None
-        return Round(rate=none, shares=none, received_s=none, deficit_s=none, total_s=np.zeros(k), dice=dice)
+        return Round(rate=none, shares=none, received_s=none, deficit_s=none, total_s=np.zeros(k))
 
     def decide(self, view: View, memory: Round) -> tuple[Plan, Round]:
         plan = view.plan()
@@ -148,9 +148,8 @@ class RoundBased(RememberingStrategy[Round]):
     def _within(self, view: View, plan: Plan, memory: Round) -> Round:
         """Stop who has done all of a round's whole iterations; place who had to make way first."""
         if self.quirks and view.now > memory.began_s:
-            for job, _ in memory.chosen:
-                if job in view.claims and job not in view.leases:
-                    plan.preempt(job)
+            for job in [job for job in view.claims if job not in view.leases]:
+                plan.preempt(job)
         left = tuple(
             (job, p)
             for job, p in memory.todo
@@ -194,8 +193,7 @@ class RoundBased(RememberingStrategy[Round]):
                 received_s=np.full_like(memory.received_s, self.round_s / 2),
                 total_s=np.full(len(gpus), self.round_s / 2 * len(jobs)), kept=kept,
             )  # fmt: skip
-        order, dice = self._order(view, gpus, memory.dice)
-        chosen = self._admitted(memory, gangs, rate, gpus, order)
+        chosen = self._admitted(memory, gangs, rate, gpus, self._order(view, gpus, memory.rounds))
         before = tuple(view.attained_gpu_s(job) for job, _ in chosen)
         starts, todo = self._started(view, plan, gangs, jobs, chosen)
         if not starts:
@@ -203,7 +201,9 @@ class RoundBased(RememberingStrategy[Round]):
             plan.wake_at(now + wait_s)
         if todo and self.quirks:
             plan.wake_at(now)
-        return memory._replace(began_s=now, chosen=tuple(chosen), before_gpu_s=before, todo=tuple(todo), dice=dice)
+        return memory._replace(
+            began_s=now, chosen=tuple(chosen), before_gpu_s=before, todo=tuple(todo), rounds=memory.rounds + 1
+        )
 
     def _weight(self, tenant: int) -> float:
         return self.weights[tenant] if tenant < len(self.weights) else 1.0
@@ -242,17 +242,14 @@ class RoundBased(RememberingStrategy[Round]):
         more: dict[str, Any] = {**new}
         return memory._replace(jobs=jobs, changed=True, **more)
 
-    def _order(self, view: View, gpus: Floats, dice: Any) -> tuple[list[int], Any]:
+    def _order(self, view: View, gpus: Floats, number: int) -> list[int]:
         """The order in which pools take their jobs."""
         order = [p for p, count in enumerate(gpus) if count > 0]
         if not self.shuffled:
-            return order, dice
-        if dice is None:
-            return sorted(order, key=view.uniform), None
-        generator = random.Random()
-        generator.setstate(dice)
-        generator.shuffle(order)
-        return order, generator.getstate()
+            return order
+        if not self.quirks:
+            return sorted(order, key=view.uniform)
+        return [order[i] for i in _Shuffles.of(self.shuffle_seed, len(order)).number(number)]
 
     def _admitted(
         self, memory: Round, gangs: Floats, rate: Floats, gpus: Floats, order: list[int]
@@ -308,6 +305,25 @@ class RoundBased(RememberingStrategy[Round]):
                 plan.renew(job, self._lease_s(view, job, p))
                 starts = True
         return starts, sorted(todo, key=lambda each: (-size[each[0]], each[0]))
+
+
+class _Shuffles:
+    """Orders of so many things as Python's generator shuffles them one after the other; each is worked out once."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self._dice, self._count, self._made = random.Random(seed), count, list[list[int]]()
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of(seed: int, count: int) -> _Shuffles:
+        return _Shuffles(seed, count)
+
+    def number(self, number: int) -> list[int]:
+        while len(self._made) <= number:
+            order = list(range(self._count))
+            self._dice.shuffle(order)
+            self._made.append(order)
+        return self._made[number]
 
 
 def _gpus(view: View) -> Floats:
