@@ -17,9 +17,9 @@ from hcsim.traces.pai_machines import PaiMachines
 
 ALONE = ["trace.attributes.residency_share=0", "trace.attributes.dataset_share=0"]
 #: Fleets of one site, for which the twin has to leave out what lies elsewhere.
-ONE_SITE = {"lab", "openb", "pai"}
+ONE_SITE = {"gavel", "lab", "openb", "pai"}
 SIZE = {"hybrid": 440, "lab": 64, "lab_cloud": 192, "enterprise": 2000, "eu_bank": 352, "spot_startup": 176,
-        "openb": 6212, "pai": 6742}  # fmt: skip
+        "openb": 6212, "pai": 6742, "gavel": 48}  # fmt: skip
 
 
 def fleet_of(name: str) -> Fleet:

@@ -28,7 +28,6 @@ from hcsim.strategy import RememberingStrategy, on
 from hcsim.view import View
 
 Floats = npt.NDArray[np.float64]
-_NEWS = (Kind.ARRIVED, Kind.LEASE_ENDED, Kind.ALL_LEASES_ENDED, Kind.LOST, Kind.NODE_UP)
 
 
 @dataclass(frozen=True)
@@ -107,14 +106,12 @@ class RoundBased(RememberingStrategy[Round]):
     quirks: bool = False
     shuffle_seed: int = 5
 
-    wake = on(*_NEWS, Kind.PREEMPTED)
+    wake = on(Kind.ARRIVED, Kind.LEASE_ENDED, Kind.ALL_LEASES_ENDED, Kind.PREEMPTED, Kind.LOST, Kind.NODE_UP)
     #: Whether what others leave goes to jobs without a share.
     fills: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", tuple(self.weights))
-        if self.quirks:  # it stops every job in every round: that alone is no news
-            object.__setattr__(self, "wake", on(*_NEWS))
         for name in ("round_s", "reset_s"):
             if not 0 < getattr(self, name) < inf:
                 raise InputError(f"strategy.{name} is {getattr(self, name)}, expected a finite number > 0")
@@ -199,8 +196,6 @@ class RoundBased(RememberingStrategy[Round]):
         if not starts:
             wait_s = self.round_s if todo or not self.quirks else max(self.round_s, memory.reset_s + self.reset_s - now)
             plan.wake_at(now + wait_s)
-        if todo and self.quirks:
-            plan.wake_at(now)
         return memory._replace(
             began_s=now, chosen=tuple(chosen), before_gpu_s=before, todo=tuple(todo), rounds=memory.rounds + 1
         )

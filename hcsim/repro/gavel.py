@@ -87,8 +87,8 @@ def replayed(table: pd.DataFrame) -> Replayed:
 
 
 def fleet(counts: tuple[int, ...]) -> Fleet:
-    """So many GPUs of each type, on nodes of four, or of two where there are two. Gavel's simulator knows no nodes; here
-    they make no difference, for gangs of 1, 2 and 4 that are placed largest first always fit."""
+    """So many GPUs of each type, on nodes of four, or of two where there are two. Gavel's simulator knows no nodes;
+    here they make no difference, for gangs of 1, 2 and 4 that are placed largest first always fit."""
     pools = [
         NodePool(gpu.lower(), gpu, min(n, 4), n // min(n, 4), usd)
         for (gpu, usd), n in zip(PRICES.items(), counts, strict=True)

@@ -17,6 +17,7 @@ from hcsim.strategies.max_sum_throughput import MaxSumThroughput
 from hcsim.strategies.min_total_duration import MinTotalDuration
 from hcsim.strategies.throughput_per_dollar import ThroughputPerDollar
 from hcsim.strategies.water_filling import WaterFilling
+from hcsim.testing import check_strategy
 from tests.planning.worlds import Trace, naive
 
 #: Model a is four times as fast on a V100 as on a K80, model b hardly faster.
@@ -177,3 +178,9 @@ def test_a_solver_that_gives_up_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -
     assert fell["value"][0] == int(lp.highspy.HighsModelStatus.kIterationLimit)
     rows = rows[rows["kind"] == Kind.STARTED]
     assert rows["time_s"].tolist() == [0.0, 360.0, 720.0, 1080.0]
+
+
+@pytest.mark.parametrize("kind", [FifoPerf, Isolated, MaxMinFairnessPerf], ids=lambda kind: kind.__name__)
+def test_quirks_keep_the_contract(kind: type[RoundBased]) -> None:
+    """Where stopping and moving takes time, nodes fail and jobs share GPUs, too."""
+    check_strategy(kind(quirks=True))
