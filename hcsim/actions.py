@@ -24,7 +24,7 @@ class Verb(IntEnum):
     HOLD = 8  # take a waiting job out of the queue; argument: until when
     REJECT = 9  # refuse a waiting job for good
     RENEW = 10  # give a running job another lease; argument: its seconds from now
-    FALL_BACK = 11  # say that a solver gave no answer and a documented rule decided instead (subject: its status)
+    FALL_BACK = 11  # say that a solver gave no answer and a documented rule decided; argument: its status
 
 
 #: (verb, subject, allocation, argument, whether its GPUs have been taken or given back in the capacity index already)

@@ -169,7 +169,7 @@ def _renew(state: State, action: Action, rows: list[Row]) -> int:
 
 
 def _fall_back(state: State, action: Action, rows: list[Row]) -> int:
-    rows.append((state.books.now, Kind.FELL_BACK, action[1], -1, 0.0, 0.0))
+    rows.append((state.books.now, Kind.FELL_BACK, -1, -1, action[3], 0.0))
     return 0
 
 

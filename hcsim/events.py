@@ -62,8 +62,8 @@ class Kind(IntEnum):
     STAGING = 74  # subject: job; node: target site
     HELD = 75  # subject: job; value: until when
     REJECTED = 76  # subject: job; value: rule (hcsim.constraints.Rule)
-    FELL_BACK = 78  # subject: status of a solver that gave no answer (hcsim.planning.lp): a simpler rule decided
     REFUSED = 77  # subject: job or node; node: action (hcsim.actions.Verb); value: rule
+    FELL_BACK = 78  # a solver gave no answer and a simpler rule decided; value: its status (hcsim.planning.lp)
 
 
 NAMES = {int(kind): kind.name for kind in Kind}

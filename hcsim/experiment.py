@@ -213,7 +213,7 @@ class Experiment:
             "fleet": self.names.get("fleet", ready.fleet.name),
             "executor": self.executor.name,
             "executor_params": _params(self.executor),
-            "perf": _params(self.perf),
+            "perf": _params(self.perf) | self.perf.content(),
             "estimator": plain(self.estimator) if knows else None,
             "forecast_error": self.forecast_error if ahead else None,
             "seed": self.seed,

@@ -74,6 +74,10 @@ class Perf:
         """How fast these jobs run on this fleet. Raises like :meth:`of_pools`."""
         return Speeds(self, fleet, jobs)
 
+    def content(self) -> dict[str, str]:
+        """What it read from files, as hashes: with its parameters what a run was made of."""
+        return {}
+
     def runnable(self, fleet: Fleet, jobs: Jobs) -> Jobs:
         """The jobs with the GPU types on which they run, where this says more about it than they do."""
         return jobs

@@ -276,9 +276,10 @@ class Plan:
         self._actions.append((Verb.RENEW, job, (), lease_s, False))
 
     def fall_back(self, status: int) -> None:
-        """Say that a solver gave no answer and a simpler rule has decided: a row of the log."""
+        """Say that a solver gave no answer, and with which status (in words: :attr:`hcsim.planning.lp.Answer.words`),
+        and that a simpler rule has decided: a row of the log."""
         self._stands("fall_back")
-        self._actions.append((Verb.FALL_BACK, status, (), 0.0, False))
+        self._actions.append((Verb.FALL_BACK, -1, (), float(status), False))
 
     def stage(self, job: int, site: int) -> None:
         """Copy a waiting job's dataset to a site ahead of its placement."""

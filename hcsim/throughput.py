@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,8 +57,9 @@ class Throughputs(Perf):
         if self.missing not in MISSING:
             raise InputError(f"perf.missing is '{self.missing}'; {nearest(self.missing, list(MISSING))}")
 
-    def read(self) -> Table:
-        """The table.
+    @cached_property
+    def rates(self) -> Table:
+        """The table, read once.
 
         Raises:
             InputError: it has no throughputs, or one that is no finite number >= 0.
@@ -85,6 +88,10 @@ class Throughputs(Perf):
                 instead, on a GPU type of the fleet; or a GPU type without a relative speed.
         """
         return TableSpeeds(self, fleet, jobs)
+
+    def content(self) -> dict[str, str]:
+        """A hash of the table, in place of where it lies."""
+        return {"profile": hashlib.sha256(repr(sorted(self.rates.items())).encode()).hexdigest()}
 
     def runnable(self, fleet: Fleet, jobs: Jobs) -> Jobs:
         """The jobs, each with the GPU types on which its throughput is not zero. Raises like :meth:`speeds`."""
@@ -121,7 +128,7 @@ class TableSpeeds(Speeds):
 
     def __init__(self, perf: Throughputs, fleet: Fleet, jobs: Jobs) -> None:
         super().__init__(perf, fleet, jobs)
-        self._table = perf.read()
+        self._table = perf.rates
         self._types = [pool.gpu for pool in fleet.pools]
         kinds, self.kind = _kinds(jobs)
         self._kind_of = self.kind.data

@@ -18,9 +18,9 @@ from tests.conftest import shared_folder
 
 ALONE = ["trace.attributes.residency_share=0", "trace.attributes.dataset_share=0"]
 #: Fleets without the sites of the twin's data, which it has to leave out.
-OTHER_SITES = {"lab", "openb", "pai", "spot_history", "spot_twin"}
+OTHER_SITES = {"gavel", "lab", "openb", "pai", "spot_history", "spot_twin"}
 SIZE = {"hybrid": 440, "lab": 64, "lab_cloud": 192, "enterprise": 2000, "eu_bank": 352, "spot_startup": 176,
-        "spot_history": 96, "spot_twin": 96, "openb": 6212, "pai": 6742}  # fmt: skip
+        "spot_history": 96, "spot_twin": 96, "openb": 6212, "pai": 6742, "gavel": 48}  # fmt: skip
 
 
 def fleet_of(name: str) -> Fleet:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import Any, ClassVar, NamedTuple
 
@@ -73,6 +74,7 @@ class Round(NamedTuple):
     changed: bool = False
     jobs: tuple[int, ...] = ()
     gpus: tuple[float, ...] = ()  # of each pool, when shares were computed
+    rate: Floats = np.zeros((0, 0))  # iterations per second, 0 where a job does not run
     shares: Floats = np.zeros((0, 0))
     received_s: Floats = np.zeros((0, 0))
     deficit_s: Floats = np.zeros((0, 0))
@@ -80,7 +82,7 @@ class Round(NamedTuple):
     chosen: tuple[tuple[int, int], ...] = ()  # (job, pool) of this round, in the order in which they were taken
     before_gpu_s: tuple[float, ...] = ()  # what each of them had had before
     todo: tuple[tuple[int, int], ...] = ()  # (job, pool) that are still to be placed in this round
-    dice: Any = None
+    rounds: int = 0  # how many there were before this one
     kept: Any = None  # what the policy remembers
 
 
@@ -130,8 +132,7 @@ class RoundBased(RememberingStrategy[Round]):
         """Nothing has run."""
         k = len(view.pools)
         none = np.zeros((0, k))
-        dice = random.Random(self.shuffle_seed).getstate() if self.quirks and self.shuffled else None
-        return Round(shares=none, received_s=none, deficit_s=none, total_s=np.zeros(k), dice=dice)
+        return Round(rate=none, shares=none, received_s=none, deficit_s=none, total_s=np.zeros(k))
 
     def decide(self, view: View, memory: Round) -> tuple[Plan, Round]:
         plan = view.plan()
@@ -144,9 +145,8 @@ class RoundBased(RememberingStrategy[Round]):
     def _within(self, view: View, plan: Plan, memory: Round) -> Round:
         """Stop who has done all of a round's whole iterations; place who had to make way first."""
         if self.quirks and view.now > memory.began_s:
-            for job, _ in memory.chosen:
-                if job in view.claims and job not in view.leases:
-                    plan.preempt(job)
+            for job in [job for job in view.claims if job not in view.leases]:
+                plan.preempt(job)
         left = tuple(
             (job, p)
             for job, p in memory.todo
@@ -172,9 +172,9 @@ class RoundBased(RememberingStrategy[Round]):
         jobs = sorted({*view.waiting, *view.claims, *(j for j in memory.jobs if view.status(j) is Status.DRAINING)})
         if not jobs:
             return memory._replace(jobs=(), chosen=(), todo=(), changed=memory.changed or bool(memory.jobs))
-        memory = self._aligned(memory, tuple(jobs))
+        memory = self._aligned(view, memory, tuple(jobs))
         gangs = np.array([view.gpus[j] * view.milli[j] / 1000.0 for j in jobs])
-        rate = _throughput(view, jobs)
+        rate = memory.rate
         gpus = _gpus(view)
         reset_at_s = memory.reset_s if memory.reset_s or not self.quirks else -inf
         idle = not view.claims and not self.quirks  # then there is nothing to wait for
@@ -190,14 +190,15 @@ class RoundBased(RememberingStrategy[Round]):
                 received_s=np.full_like(memory.received_s, self.round_s / 2),
                 total_s=np.full(len(gpus), self.round_s / 2 * len(jobs)), kept=kept,
             )  # fmt: skip
-        order, dice = self._order(view, gpus, memory.dice)
-        chosen = self._admitted(memory, gangs, rate, gpus, order)
+        chosen = self._admitted(memory, gangs, rate, gpus, self._order(view, gpus, memory.rounds))
         before = tuple(view.attained_gpu_s(job) for job, _ in chosen)
         starts, todo = self._started(view, plan, gangs, jobs, chosen)
         if not starts:
             wait_s = self.round_s if todo or not self.quirks else max(self.round_s, memory.reset_s + self.reset_s - now)
             plan.wake_at(now + wait_s)
-        return memory._replace(began_s=now, chosen=tuple(chosen), before_gpu_s=before, todo=tuple(todo), dice=dice)
+        return memory._replace(
+            began_s=now, chosen=tuple(chosen), before_gpu_s=before, todo=tuple(todo), rounds=memory.rounds + 1
+        )
 
     def _weight(self, tenant: int) -> float:
         return self.weights[tenant] if tenant < len(self.weights) else 1.0
@@ -217,7 +218,7 @@ class RoundBased(RememberingStrategy[Round]):
             total[p] += ran_s
         return memory._replace(received_s=received, total_s=total, chosen=())
 
-    def _aligned(self, memory: Round, jobs: tuple[int, ...]) -> Round:
+    def _aligned(self, view: View, memory: Round, jobs: tuple[int, ...]) -> Round:
         """The memory with a row for each of these jobs."""
         if jobs == memory.jobs:
             return memory
@@ -225,24 +226,25 @@ class RoundBased(RememberingStrategy[Round]):
         old = [(i, row[job]) for i, job in enumerate(jobs) if job in row]
         to, of = [i for i, _ in old], [i for _, i in old]
         k = memory.shares.shape[1]
-        out = []
-        for column, default in ((memory.shares, -1.0), (memory.received_s, self.round_s / 2), (memory.deficit_s, 0.0)):
-            new = np.full((len(jobs), k), default)
-            new[to] = column[of]
-            out.append(new)
-        return memory._replace(jobs=jobs, changed=True, shares=out[0], received_s=out[1], deficit_s=out[2])
+        columns = {"rate": 0.0, "shares": -1.0, "received_s": self.round_s / 2, "deficit_s": 0.0}
+        new = {name: np.full((len(jobs), k), default) for name, default in columns.items()}
+        for name, column in new.items():
+            column[to] = getattr(memory, name)[of]
+        for i, job in enumerate(jobs):
+            if job not in row:
+                for p in view.allowed_pools(job):
+                    new["rate"][i, p] = view.throughput(job, p)
+        more: dict[str, Any] = {**new}
+        return memory._replace(jobs=jobs, changed=True, **more)
 
-    def _order(self, view: View, gpus: Floats, dice: Any) -> tuple[list[int], Any]:
+    def _order(self, view: View, gpus: Floats, number: int) -> list[int]:
         """The order in which pools take their jobs."""
         order = [p for p, count in enumerate(gpus) if count > 0]
         if not self.shuffled:
-            return order, dice
-        if dice is None:
-            return sorted(order, key=view.uniform), None
-        generator = random.Random()
-        generator.setstate(dice)
-        generator.shuffle(order)
-        return order, generator.getstate()
+            return order
+        if not self.quirks:
+            return sorted(order, key=view.uniform)
+        return [order[i] for i in _Shuffles.of(self.shuffle_seed, len(order)).number(number)]
 
     def _admitted(
         self, memory: Round, gangs: Floats, rate: Floats, gpus: Floats, order: list[int]
@@ -300,12 +302,23 @@ class RoundBased(RememberingStrategy[Round]):
         return starts, sorted(todo, key=lambda each: (-size[each[0]], each[0]))
 
 
-def _throughput(view: View, jobs: list[int]) -> Floats:
-    out = np.zeros((len(jobs), len(view.pools)))
-    for i, job in enumerate(jobs):
-        for p in view.allowed_pools(job):
-            out[i, p] = view.throughput(job, p)
-    return out
+class _Shuffles:
+    """Orders of so many things as Python's generator shuffles them one after the other; each is worked out once."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self._dice, self._count, self._made = random.Random(seed), count, list[list[int]]()
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of(seed: int, count: int) -> _Shuffles:
+        return _Shuffles(seed, count)
+
+    def number(self, number: int) -> list[int]:
+        while len(self._made) <= number:
+            order = list(range(self._count))
+            self._dice.shuffle(order)
+            self._made.append(order)
+        return self._made[number]
 
 
 def _gpus(view: View) -> Floats:

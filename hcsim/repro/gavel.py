@@ -87,8 +87,13 @@ def replayed(table: pd.DataFrame) -> Replayed:
 
 
 def fleet(counts: tuple[int, ...]) -> Fleet:
-    """So many GPUs of each type, a node each: Gavel's simulator knows no nodes."""
-    pools = [NodePool(gpu.lower(), gpu, 1, n, usd) for (gpu, usd), n in zip(PRICES.items(), counts, strict=True) if n]
+    """So many GPUs of each type, on nodes of four, or of two where there are two. Gavel's simulator knows no nodes;
+    here they make no difference, for gangs of 1, 2 and 4 that are placed largest first always fit."""
+    pools = [
+        NodePool(gpu.lower(), gpu, min(n, 4), n // min(n, 4), usd)
+        for (gpu, usd), n in zip(PRICES.items(), counts, strict=True)
+        if n
+    ]
     return Fleet((Site("cluster", tuple(pools)),), name=":".join(map(str, counts)))
 
 
@@ -142,7 +147,7 @@ def world_a(folder: str) -> World:
 def world_ae208(folder: str, table: pd.DataFrame) -> World:
     """Configuration AE208, its jobs from the table of the reference."""
     perf = throughputs(folder)
-    rate = perf.read()
+    rate = perf.rates
     models = sorted(set(table["job_type"]))
     kinds = zip(table["job_type"], table["scale_factor"], table["total_steps"], strict=True)
     jobs = Jobs.build(

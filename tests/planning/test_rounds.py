@@ -17,6 +17,7 @@ from hcsim.strategies.max_sum_throughput import MaxSumThroughput
 from hcsim.strategies.min_total_duration import MinTotalDuration
 from hcsim.strategies.throughput_per_dollar import ThroughputPerDollar
 from hcsim.strategies.water_filling import WaterFilling
+from hcsim.testing import check_strategy
 from tests.planning.worlds import Trace, naive
 
 #: Model a is four times as fast on a V100 as on a K80, model b hardly faster.
@@ -99,16 +100,16 @@ def test_isolated() -> None:
 
 
 def test_max_min_fairness() -> None:
-    # J1 is of a tenant that counts twice, and should have two thirds. Shares 1/3 and 2/3 over f = 1/2: J1 first. After a
-    # round its f is 3/4 and J0's 1/4: 8/9 against 4/3, so J0. Then both f are 1/2 again, and J1 has 720 s in all.
+    # J1 is of a tenant that counts twice, and should have two thirds. Shares 1/3 and 2/3 over f = 1/2: J1 first. After
+    # a round its f is 3/4 and J0's 1/4: 8/9 against 4/3, so J0. Then both f are 1/2 again, and J1 has 720 s in all.
     trace = Trace(RATES, {"V100": 1}, [(0.0, "a", 1, 2880), (0.0, "b", 1, 1440)], tenants=(0, 1))
     assert starts(trace, MaxMinFairness(weights=(1.0, 2.0))) == [[(360.0, 0), (1080.0, 0)], [(0.0, 0), (720.0, 0)]]
     assert starts(trace, MaxMinFairness()) == [[(0.0, 0), (720.0, 0)], [(360.0, 0), (1080.0, 0)]]
 
 
 def test_max_min_fairness_perf() -> None:
-    # Fair parts are (4 + 1) / 2 = 2.5 and (2 + 1.9) / 2 = 1.95 iterations per second, and both can have just these: with
-    # x of the V100 for J1, J0 has 1.6 (1 - x) + 0.4 x and J1 1.0256 x + 0.9744 (1 - x), equal at x = 1/2. So they
+    # Fair parts are (4 + 1) / 2 = 2.5 and (2 + 1.9) / 2 = 1.95 iterations per second, and both can have just these:
+    # with x of the V100 for J1, J0 has 1.6 (1 - x) + 0.4 x and J1 1.0256 x + 0.9744 (1 - x), equal at x = 1/2. So they
     # change places every round. J0: 1,440 iterations at 360, 1,800 at 720, and 1,000 more on the V100: 970.
     trace = one_of_each((0.0, "a", 2800), (0.0, "b", 1_000_000))
     assert starts(trace, MaxMinFairnessPerf())[0] == [(0.0, 0), (360.0, 1), (720.0, 0)]
@@ -174,6 +175,12 @@ def test_a_solver_that_gives_up_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -
     _, rows = trace.play(MaxMinFairnessPerf())
     fell = rows[rows["kind"] == Kind.FELL_BACK]
     assert len(fell) == 1  # one computation of shares; then isolated ones
-    assert fell["subject"][0] == int(lp.highspy.HighsModelStatus.kIterationLimit)
+    assert fell["value"][0] == int(lp.highspy.HighsModelStatus.kIterationLimit)
     rows = rows[rows["kind"] == Kind.STARTED]
     assert rows["time_s"].tolist() == [0.0, 360.0, 720.0, 1080.0]
+
+
+@pytest.mark.parametrize("kind", [FifoPerf, Isolated, MaxMinFairnessPerf], ids=lambda kind: kind.__name__)
+def test_quirks_keep_the_contract(kind: type[RoundBased]) -> None:
+    """Where stopping and moving takes time, nodes fail and jobs share GPUs, too."""
+    check_strategy(kind(quirks=True))

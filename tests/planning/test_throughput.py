@@ -115,11 +115,19 @@ def test_bad_parameters(options: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
 def test_bad_throughputs_are_named(rate: float) -> None:
     with pytest.raises(InputError, match="the throughput of 'a' on V100 is"):
-        Throughputs(profile=Measured((("a", "V100", 1, "alone", rate),))).read()
+        _ = Throughputs(profile=Measured((("a", "V100", 1, "alone", rate),))).rates
 
 
 def test_gavels_table(shared_traces: Path) -> None:
     perf = Throughputs(profile=ProfileGavel(data_dir=str(shared_traces)))
-    table = perf.read()
+    table = perf.rates
     assert table["ResNet-50 (batch size 128)", "K80", 2, False] == 0.0
     assert table["ResNet-18 (batch size 128)", "V100", 4, False] > table["ResNet-18 (batch size 128)", "V100", 4, True]
+
+
+def test_runs_are_known_by_the_table_and_not_by_its_place() -> None:
+    more = (*ROWS, ("b", "K80", 1, "alone", 1.0))
+    on, work = fleet(("V100", 1, 1)), jobs(("a", 1))
+    perfs = (PERF, Throughputs(profile=Measured(ROWS[::-1])), Throughputs(profile=Measured(more)))
+    same, again, other = (Experiment(on, work, FirstFit(), perf=perf).run().summary["perf"] for perf in perfs)
+    assert same == again != other

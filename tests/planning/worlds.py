@@ -13,9 +13,9 @@ import pandas as pd
 from hcsim import Fleet, Jobs, Kind, NodePool, Site
 from hcsim.control import run
 from hcsim.log import Log
-from hcsim.planning.rounds import RoundBased
 from hcsim.sim import Simulation
 from hcsim.state import State
+from hcsim.strategy import AnyStrategy
 from hcsim.testing import violation
 from hcsim.throughput import Throughputs
 
@@ -46,7 +46,7 @@ class Trace:
         rows = [(model, gpu, n, "alone", rate) for (model, n), each in self.rates.items() for gpu, rate in each.items()]
         return Throughputs(profile=Measured(tuple(rows)))
 
-    def play(self, strategy: RoundBased) -> tuple[Jobs, np.ndarray[Any, Any]]:
+    def play(self, strategy: AnyStrategy) -> tuple[Jobs, np.ndarray[Any, Any]]:
         """The jobs and the log of a run."""
         models = sorted({model for _, model, _, _ in self.jobs})
         arrival_s, names, gpus, steps = zip(*self.jobs, strict=True)
@@ -69,7 +69,7 @@ class Trace:
         assert not violation(log, fleet, jobs)
         return jobs, log.array()
 
-    def ends(self, strategy: RoundBased) -> np.ndarray[Any, Any]:
+    def ends(self, strategy: AnyStrategy) -> np.ndarray[Any, Any]:
         """When each job ended."""
         jobs, rows = self.play(strategy)
         rows = rows[rows["kind"] == Kind.FINISHED]
@@ -125,12 +125,12 @@ def naive(trace: Trace, policy: str, round_s: float = 360.0, reset_s: float = 19
         for gpu in order:
             k, free = types.index(gpu), size[gpu]
 
-            def rank(job: int, k: int = k) -> tuple[float, float, float, int]:
+            rank = {}
+            for job in active:
                 x = shares[job][k] if job in shares and rate[job][k] else 0.0
-                return -(x / (had[job][k] / given[k])) if x else 0.0, -owed[job][k], -x, job
-
-            for job in sorted(active, key=rank):
-                idle = policy == "fifo_perf" and not rank(job)[0]
+                rank[job] = -(x / (had[job][k] / given[k])) if x else 0.0, -owed[job][k], -x, job
+            for job in sorted(active, key=rank.__getitem__):
+                idle = policy == "fifo_perf" and not rank[job][0]
                 if job in taken or not rate[job][k] or gangs[job] > free or idle:
                     continue
                 free -= gangs[job]
