@@ -38,7 +38,7 @@ class Themis(Strategy):
         over = [j for j in view.claims if j not in view.leases and view.status(j) is Status.RUNNING]
         if not over and not view.waiting:
             return plan
-        jobs = [*view.waiting, *over]
+        jobs = [job for job in (*view.waiting, *over) if view.allowed_pools(job)]
         rho = _rho(view, jobs)
         worst = sorted(jobs, key=lambda job: (-rho[job], job))
         bidders = set(worst[: ceil((1 - self.fairness) * len(worst))])

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import nan
+from math import inf, nan
 
 from hcsim.audit.base import Now
 from hcsim.fleet import Fleet
@@ -28,7 +28,7 @@ class Account:
 class Shares:
     """Accounts by (job, pool); :data:`NOBODY` has what is left of nodes that are up (energy alone, not its price).
 
-    A job has a GPU from when it claimed it, but not before the node is up and who drains on it is gone. Having it takes
+    A job has a GPU from when it claimed it, but not before the node is up and who drained on it then is gone. That takes
     its share of ``idle_w``, running or draining on it the rest up to ``max_w``, times the site's PUE.
     """
 
@@ -42,7 +42,8 @@ class Shares:
         self._more_w = [(pool.max_w - pool.idle_w) * pue[p] / pool.gpus_per_node for p, pool in enumerate(fleet.pools)]
         # node -> since when it is up
         self._up: list[float | None] = [None if fleet.pools[p].elastic else 0.0 for p in self._pool_of]
-        self._who: list[dict[int, list[int]]] = [{} for _ in range(first[-1])]  # GPU -> job -> milli run, drain, claim
+        # GPU -> job -> milli run, drain, claim; since when it drains, when it claimed
+        self._who: list[dict[int, list[float]]] = [{} for _ in range(first[-1])]
         self._since = [0.0] * first[-1]
         self.accounts: defaultdict[tuple[int, int], Account] = defaultdict(Account)
         # site -> (from when, g CO2 per kWh, grams that a watt has brought about until then)
@@ -52,9 +53,11 @@ class Shares:
         """Of a GPU a job has so many thousandths more (or fewer): 0 to run, 1 to drain, 2 as a claim."""
         self._add(gpu, node)
         who = self._who[gpu]
-        mine = who.setdefault(job, [0, 0, 0])
+        mine = who.setdefault(job, [0, 0, 0, 0.0, 0.0])
+        if how and not mine[how]:
+            mine[how + 2] = self.now.time_s
         mine[how] += milli
-        if not any(mine):
+        if not any(mine[:3]):
             del who[job]
 
     def node(self, node: int, up: bool) -> None:
@@ -95,14 +98,14 @@ class Shares:
         idle_w, more_w = self._idle_w[p], self._more_w[p]
         site = self._site_of[p]
         dose = self._dose(site, until) - self._dose(site, since)
-        left = 1000
+        left = 1000.0
         who = self._who[gpu]
         if who:
             usd = self._cost(p, up, since, until)
-            drains = any(had[1] for had in who.values())  # a claim on a GPU that drains waits
-            for job, (run, drain, claim) in who.items():
+            first = min((each[3] for each in who.values() if each[1]), default=inf)
+            for job, (run, drain, claim, _, claimed_s) in who.items():
                 busy = run + drain
-                had = busy if drains else busy + claim
+                had = busy if first <= claimed_s else busy + claim  # a claim waits for who drained when it was made
                 left -= had
                 if had:
                     mine = self.accounts[job, p]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import pytest
@@ -22,14 +23,18 @@ class Naive:
         self.size = [fleet.pools[p].gpus_per_node for p in fleet.node_pool]
         self.on = [state not in (NodeState.OFF, NodeState.DOWN) for state in self.books.node_state]
         self.left = [[1000 * on] * size for on, size in zip(self.on, self.size, strict=True)]  # milli per GPU
-        self.cpus = [fleet.pools[p].cpus_per_node or float("inf") for p in fleet.node_pool]
+        self.cpus = [fleet.pools[p].cpus_per_node * 1000 or float("inf") for p in fleet.node_pool]  # thousandths
         for job, where in self.books.claims.items():
             for node, mask, milli in where:
                 assert self.on[node], f"job {job} claims node {node}, which is off or down"
-                self.cpus[node] -= float(self.jobs.cpus[job]) / len(where)
+                self.cpus[node] -= self.milli_cpus(job, len(where))
                 for gpu in range(self.size[node]):
                     self.left[node][gpu] -= milli * (mask >> gpu & 1)
                     assert self.left[node][gpu] >= 0, f"GPU {gpu} of node {node} is claimed twice"
+
+    def milli_cpus(self, job: int, nodes: int) -> int:
+        """Thousandths of a CPU that a job takes of each of so many nodes, rounded up."""
+        return ceil(ceil(round(float(self.jobs.cpus[job]) * 1000, 6)) / nodes)
 
     def mask(self, node: int) -> int:
         return sum(1 << gpu for gpu, left in enumerate(self.left[node]) if left == 1000)
@@ -85,7 +90,7 @@ class Naive:
         gpus, milli = int(self.jobs.gpus[job]), int(self.jobs.gpu_milli[job])
         size = self.world.fleet.pools[p].gpus_per_node
         count = -(-gpus // size)
-        per_node, cpus = min(gpus, size), float(self.jobs.cpus[job]) / count
+        per_node, cpus = min(gpus, size), self.milli_cpus(job, count)
         on = [n for n in self.nodes(p) if self.on[n] and self.cpus[n] >= cpus]
         if milli < 1000:
             on = [n for n in on if max(self.left[n]) >= milli]
