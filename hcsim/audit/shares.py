@@ -28,7 +28,7 @@ class Account:
 class Shares:
     """Accounts by (job, pool); :data:`NOBODY` has what is left of nodes that are up (energy alone, not its price).
 
-    A job has a GPU from when it claimed it, but not before the node is up and who drained on it then is gone. That takes
+    A job has a GPU from when it claimed it, but not before the node is up and who drained on it then is gone. It takes
     its share of ``idle_w``, running or draining on it the rest up to ``max_w``, times the site's PUE.
     """
 
