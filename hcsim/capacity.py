@@ -168,7 +168,10 @@ class Capacity:
             spare = min(spare, max(int(self.stock[p]) - self.on[p], 0))
         for i in self.quotas[p]:
             spare = min(spare, self.left[i] // self.size[p])
-        return min(spare, self.paid_for(p)) if self.purses[p] else spare
+        for i in self.purses[p]:
+            if self.purse_usd[i] < spare * self.first_usd[p]:
+                return min(spare, self.paid_for(p))
+        return spare
 
     def paid_for(self, p: int) -> int:
         """How many more nodes of a pool its budgets can pay for, of as many as it has."""

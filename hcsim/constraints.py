@@ -29,7 +29,7 @@ class Rule(IntEnum):
     CAPACITY = 7  # GPUs that are taken, off or down
     QUOTA = 8  # the site's quota of rented GPUs, now or in all
     STATUS = 9  # the job or node is not in a state in which this can be done
-    BUDGET = 10  # what rented nodes may cost in this period has been spent
+    BUDGET = 10  # a budget of this period cannot pay for it
     STOCK = 11  # the market has fewer nodes than are asked for
 
 

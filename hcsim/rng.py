@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +30,16 @@ def stream(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
+@lru_cache(maxsize=256)
+def _start(seed: int, process: int) -> int:
+    """The first half of a key, which many draws have in common."""
+    return _mix((_mix((seed + _GOLDEN) & _MASK) + (process + 1) * _GOLDEN) & _MASK)
+
+
 def uniform(seed: int, process: int, entity: int = 0, slot: int = 0) -> float:
     """A draw in the open interval (0, 1) for this key."""
-    z = _mix((seed + _GOLDEN) & _MASK)
-    for key in (process, entity, slot):
-        z = _mix((z + (key + 1) * _GOLDEN) & _MASK)
+    z = _mix((_start(seed, process) + (entity + 1) * _GOLDEN) & _MASK)
+    z = _mix((z + (slot + 1) * _GOLDEN) & _MASK)
     return ((z >> 11) + 0.5) * _SCALE
 
 
@@ -48,8 +54,7 @@ def uniforms(
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return z ^ (z >> np.uint64(31))
 
-    start = _mix((seed + _GOLDEN) & _MASK)
-    start = _mix((start + (process + 1) * _GOLDEN) & _MASK)
+    start = _start(seed, process)
     entities, slots = np.broadcast_arrays(np.atleast_1d(entity), np.atleast_1d(slot))
     z = mix(np.uint64(start) + (entities.astype(np.uint64) + np.uint64(1)) * golden)
     z = mix(z + (slots.astype(np.uint64) + np.uint64(1)) * golden)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hcsim.sim.world import Simulation
 
 
-def _nothing() -> None:
+def _nothing(_: int) -> None:
     """Nobody waits for a dataset that is staged ahead."""
 
 
@@ -36,7 +36,7 @@ class _Fetch:
 
     __slots__ = ("job", "left", "ready", "transfers")
 
-    def __init__(self, job: int, ready: Callable[[], None]) -> None:
+    def __init__(self, job: int, ready: Callable[[int], None]) -> None:
         self.job = job
         self.left = 0
         self.ready = ready
@@ -90,11 +90,11 @@ class Data:
 
     # -- before a start ----------------------------------------------------------------------------------------------
 
-    def fetch(self, job: int, site: int, saved: int, ready: Callable[[], None]) -> bool:
+    def fetch(self, job: int, site: int, saved: int, ready: Callable[[int], None]) -> bool:
         """Carry what a job lacks at a site: its dataset, and its checkpoint from site ``saved`` (-1: none).
 
         Returns:
-            Whether there is anything to carry; ``ready`` is called when the last of it has come.
+            Whether there is anything to carry; ``ready`` is called with the job when the last of it has come.
         """
         size_bytes = self._checkpoint_bytes[job] if saved >= 0 and saved != site else 0.0
         if self._dataset_site[job] < 0 and not size_bytes:
@@ -211,7 +211,7 @@ class Data:
     def _one_less(self, fetch: _Fetch) -> None:
         fetch.left -= 1
         if not fetch.left and self._fetches.pop(fetch.job, None) is not None:
-            fetch.ready()
+            fetch.ready(fetch.job)
 
     # -- caches ------------------------------------------------------------------------------------------------------
 

@@ -199,18 +199,20 @@ class Simulation(LaneEnvironment):
 
     def _start(self, job: int, allocation: Allocation, value: float) -> None:
         """Before a job runs there its data and checkpoint come, and it restarts."""
-        site = self._site_of[allocation[0][0]]
         self._phase[job] = _FETCHING
-        if not self.data.fetch(job, site, self._saved_at.get(job, -1), lambda: self._arrived(job)):
-            self._arrived(job, at_once=True)
-
-    def _arrived(self, job: int, *, at_once: bool = False) -> None:
-        """What it needs is there. A start that data brought comes after the losses of its instant."""
-        self._last_due_s = self._now
-        if at_once and self._now + self._restart_of(job) <= self._now:
+        saved = self._saved_at.get(job, -2)  # -2: it has not run
+        if self.data.fetch(job, self._site_of[allocation[0][0]], max(saved, -1), self._arrived):
+            return
+        self._last_due_s = now = self._now
+        if saved == -2 or now + self._restart_s[job] <= now:
             self._begin(job)
         else:
             self._come_up(job)
+
+    def _arrived(self, job: int) -> None:
+        """What it needs is there. A start that data brought comes after the losses of its instant."""
+        self._last_due_s = self._now
+        self._come_up(job)
 
     def _restart_of(self, job: int) -> float:
         """Seconds that a job takes to come up: one that has not run before has nothing to restore."""
@@ -226,18 +228,23 @@ class Simulation(LaneEnvironment):
         allocation = self._where[job]
         assert allocation is not None
         self._phase[job] = _RUNNING
-        self._began_s[job] = self._now
-        due = self._now + self._run_s(job, self._left[job] / self._rate(job, allocation))
+        self._began_s[job] = now = self._now
+        node, mask, _ = allocation[0]
+        alone = self._alike and len(allocation) == 1 and mask and POPCOUNT[mask] == self._gpus[job]
+        due = now + self._run_s(
+            job, self._left[job] / (self._node_speed[node] if alone else self._rate(job, allocation))
+        )
         if self._mtbf_s is not None:
             number, left_s = self._crashes.get(job, (0, 0.0))
             if left_s <= 0.0:
                 left_s = exponential(float(self._mtbf_s[job]), uniform(self.seed, _CRASH, job, number))
                 self._crashes[job] = (number + 1, left_s)
-            self._crash_at[job] = self._now + left_s
+            self._crash_at[job] = now + left_s
             due = min(due, self._crash_at[job])
         self._due_s[job] = due
         heappush(self.due, (due, job))
-        self.tell(Kind.STARTED, job, allocation[0][0])
+        rows = self.rows if self._answer is None else self._answer
+        rows.append((now, _STARTED, job, node, 0.0, 0.0))
 
     def _run_s(self, job: int, work_s: float) -> float:
         """How long a run of so much work lasts: writing each periodic checkpoint stops it."""

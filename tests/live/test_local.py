@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hcsim import Experiment, Fleet, InputError, Jobs, Link, NodePool, Plan, Site, Strategy, View, every, on_change
+from hcsim.actions import Do
 from hcsim.control import run
 from hcsim.events import Kind
 from hcsim.live import Local, LocalExecutor
@@ -263,3 +264,23 @@ def test_what_it_cannot_do_is_said_at_once() -> None:
         SHORT.world(machine(), shared)
     with pytest.raises(InputError, match=r"executor\.time_scale is 0"):
         Local(time_scale=0)
+
+
+def test_a_budget_stops_a_node_that_is_up_and_calls_off_one_that_boots() -> None:
+    """The orders that a budget gives, one by one; nothing runs on the nodes."""
+    pool = NodePool("rent", "cpu", 1, 2, 1.0, "on_demand")
+    work = Jobs.build(arrival_s=[0.0], duration_s=[1.0], gpus=[1])
+    executor = LocalExecutor(Fleet((Site("here", (pool,)),)), work, 0, 1.0, 1.0, 5.0, 3)
+    try:
+        executor.submit((Do.BOOT, 0, (), 0.0))
+        executor._now = 1.0
+        assert [row[1] for row in executor._happened()] == [Kind.NODE_UP]
+        executor.submit((Do.BOOT, 1, (), 0.0))
+        assert executor.submit((Do.STOP, 1, (), 0.0)) == ((1.0, Kind.NODE_OFF, 1, -1, 1.0, 0.0),)
+        stopped = executor.submit((Do.STOP, 0, (), 0.0))
+        assert [(row[1], row[2], row[4]) for row in stopped] == [(Kind.NODE_DOWN, 0, 2.0), (Kind.NODE_OFF, 0, 0.0)]
+        executor.submit((Do.BUDGET, 0, (), 3.0))
+        executor._now = 3.0
+        assert [row[1] for row in executor._happened()] == [Kind.BUDGET]  # and not the boot that was called off
+    finally:
+        executor.close()
