@@ -111,6 +111,10 @@ class Audit:
             self._settle(t)
             now.time_s = t
         now.row, now.event = now.row + 1, row
+        if (node != -1 and kind not in _NODE) or (value and kind not in _VALUE) or (detail and kind not in _DETAIL):
+            now.fail(
+                "columns that an event of this kind leaves empty", (node, value, detail), "-1, 0, 0 where not used"
+            )
         do = self._do.get(kind)
         if do is not None:
             do(subject, node, value, detail)
@@ -184,6 +188,7 @@ class Audit:
             Kind.METERED: lambda j, s, size, target: data.metered(job(j), s, _whole(target), size),
             Kind.STAGED: lambda j, s, size, _: data.staged(job(j), s, size),
             Kind.EVICTED: lambda j, s, *_: data.evicted(job(j), s),
+            Kind.IDLE: lambda n, *_: node_(n),
             Kind.WAKE: self._wake,
             Kind.REFUSED: lambda *_: self._refused(),
         }
@@ -258,6 +263,27 @@ class Audit:
             self._now.fail("g CO2 per kWh", grams, "at least 0")
         self.nodes.shares.intensity(self._number("site", s, len(self.fleet.sites)), grams)
         self._expected(Kind.CARBON_CHANGED, s, grams)
+
+
+_MOVES = {Kind.TRANSFERRING, Kind.TRANSFERRED}
+#: Kinds that say something in these columns (hcsim.events); others leave them at -1 and 0.
+_NODE = {
+    *_MOVES,
+    Kind.SHRUNK,
+    Kind.LOST,
+    Kind.STAGED,
+    Kind.EVICTED,
+    Kind.STARTED,
+    Kind.PLACED,
+    Kind.STAGING,
+    Kind.REFUSED,
+}
+_VALUE = {
+    *_MOVES, Kind.NODE_DOWN, Kind.SHRUNK, Kind.LOST, Kind.PREEMPTED, Kind.FINISHED, Kind.PRICE_CHANGED,
+    Kind.CARBON_CHANGED, Kind.STOCK_CHANGED, Kind.NOTICE, Kind.NODE_OFF, Kind.STAGED, Kind.EVICTED, Kind.REMEMBERED,
+    Kind.PLACED, Kind.DRAINING, Kind.HELD, Kind.REJECTED, Kind.REFUSED,
+}  # fmt: skip
+_DETAIL = {*_MOVES, Kind.PLACED, Kind.DRAINING}
 
 
 def _whole(value: float) -> int:

@@ -218,7 +218,11 @@ class Data:
         """STAGED."""
         self._site(site)
         self.at_home(job, site, f"the dataset of job {job} is kept")
-        key = (self.dataset(job), site)
+        key, whole = (self.dataset(job), site), float(self.jobs.dataset_bytes[job])
+        if size_bytes not in (0.0, whole):
+            self.now.fail(
+                f"bytes of the dataset of job {job} that are kept", size_bytes, f"{whole:g}, or 0 of one there"
+            )
         if self.live:
             self._coming.pop(key, None)
         elif key in self._arrived:
