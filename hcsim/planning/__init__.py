@@ -1,1 +1,1 @@
-"""What several planners share: reservations and the choice of whom to preempt."""
+"""What several planners share: reservations, whom to preempt, placement by score, fragmentation, locality."""

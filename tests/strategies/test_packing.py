@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -328,7 +328,16 @@ def test_the_ranking_in_random_worlds(nodes: list[int], seed: int, rule: Callabl
     order = tuple(rng.permutation(fleet.nodes).tolist()) if ties else ()
     log = Log()
     state = State(fleet, jobs, seed=seed)
-    run(Simulation(fleet, jobs, seed=seed), Checked(dataclasses.replace(rule(), ties=order)), state, log)
+    down = int(rng.integers(fleet.nodes))
+
+    def outage(world: Simulation) -> Generator[Any, Any, None]:
+        yield world.timeout(300.0)
+        world.fail(down)
+        yield world.timeout(300.0)
+        world.repair(down)
+
+    world = Simulation(fleet, jobs, seed=seed, processes=(outage,))
+    run(world, Checked(dataclasses.replace(rule(), ties=order)), state, log)
     assert not violation(log, fleet, jobs)
     assert (log.array()["kind"] == Kind.FINISHED).sum() == len(jobs)
     capacity = state.books.capacity
