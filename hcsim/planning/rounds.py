@@ -70,6 +70,7 @@ class Round(NamedTuple):
     """What is remembered from one decision to the next; rows are those of ``jobs``."""
 
     began_s: float = -inf
+    ended_s: float = 0.0  # when the last round was over in which anything ran
     reset_s: float = -inf
     changed: bool = False
     jobs: tuple[int, ...] = ()
@@ -96,8 +97,8 @@ class RoundBased(RememberingStrategy[Round]):
         weights: of the tenants by number, 1 for those that are not named.
         quirks: do as the authors' simulator does where that is an artefact. A round's work is cut to whole iterations,
             and the rest of the round is idle; jobs for which no share has been computed yet take GPUs in a round, and
-            leave them idle; a reset at time 0 counts for none; and the order of pools is drawn by Python's generator,
-            from ``shuffle_seed``.
+            leave them idle; a gap in which nothing ran counts as time of those who run next; a reset at time 0 counts
+            for none; and the order of pools is drawn by Python's generator, from ``shuffle_seed``.
     """
 
     round_s: float = 360.0
@@ -171,7 +172,8 @@ class RoundBased(RememberingStrategy[Round]):
         memory = self._credited(view, memory)
         jobs = sorted({*view.waiting, *view.claims, *(j for j in memory.jobs if view.status(j) is Status.DRAINING)})
         if not jobs:
-            return memory._replace(jobs=(), chosen=(), todo=(), changed=memory.changed or bool(memory.jobs))
+            rounds = memory.rounds + bool(memory.jobs)  # one without jobs
+            return memory._replace(jobs=(), todo=(), changed=memory.changed or bool(memory.jobs), rounds=rounds)
         memory = self._aligned(view, memory, tuple(jobs))
         gangs = np.array([view.gpus[j] * view.milli[j] / 1000.0 for j in jobs])
         rate = memory.rate
@@ -213,10 +215,11 @@ class RoundBased(RememberingStrategy[Round]):
             status = view.status(job)
             ran_s = (view.attained_gpu_s(job) - before) / (view.gpus[job] * view.milli[job] / 1000.0)
             if status is Status.FINISHED or (self.quirks and ran_s > 0):
-                ran_s = (view.now if status is Status.RUNNING else view.since_s(job)) - memory.began_s
+                start_s = memory.ended_s if self.quirks else memory.began_s
+                ran_s = (view.now if status is Status.RUNNING else view.since_s(job)) - start_s
             received[row[job], p] += ran_s
             total[p] += ran_s
-        return memory._replace(received_s=received, total_s=total, chosen=())
+        return memory._replace(received_s=received, total_s=total, chosen=(), ended_s=view.now)
 
     def _aligned(self, view: View, memory: Round, jobs: tuple[int, ...]) -> Round:
         """The memory with a row for each of these jobs."""

@@ -64,6 +64,17 @@ def test_rounds_are_those_of_a_simulator_without_events(policy: str, seed: int) 
     np.testing.assert_allclose(trace.ends(strategy), naive(trace, policy), atol=1e-3)
 
 
+def test_gaps_count_as_the_authors_count_them() -> None:
+    """Bursts of five jobs on two GPUs, and nothing for an hour and more between them."""
+    rng = np.random.default_rng(9)
+    rates = {(m, 1): {"V100": float(rng.uniform(1, 4)), "K80": float(rng.uniform(0.5, 2))} for m in "abcde"}
+    jobs = [(8000.0 * burst, m, 1, int(rng.integers(500, 2500))) for burst in range(4) for m in "abcde"]
+    trace = Trace(rates, {"V100": 1, "K80": 1}, jobs)
+    theirs = naive(trace, "isolated")
+    assert all(end < 8000.0 * (job // 5 + 1) for job, end in enumerate(theirs))
+    np.testing.assert_allclose(trace.ends(Isolated(quirks=True)), theirs, atol=1e-3)
+
+
 # -- by hand -----------------------------------------------------------------------------------------------------------
 
 
