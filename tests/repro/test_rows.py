@@ -33,9 +33,7 @@ def with_data(monkeypatch: pytest.MonkeyPatch, shared_traces: Path, shared_refer
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "least"), [("spot", 225 + 16 + 12), ("carbon", 26), ("gavel", 52), ("fgd", 38 + 216)]
-)
+@pytest.mark.parametrize(("name", "least"), [("spot", 225 + 16 + 12), ("carbon", 26), ("gavel", 52), ("fgd", 38 + 216)])
 def test_every_row_holds(with_data: None, name: str, least: int) -> None:
     hold(module(name).rows(said), least)
 
