@@ -27,7 +27,7 @@ def play(config: DictConfig, folder: Path, chosen: dict[str, str], *, sweep: boo
     from hcsim.experiment import FILES
     from hcsim.files import replacing
     from hcsim.kept import config_sha256
-    from hcsim.progress import Busy, lost, told
+    from hcsim.progress import Busy, fell_back, lost, told
 
     experiment = build(config, chosen)
     with Busy("reading the trace"):
@@ -53,7 +53,8 @@ def play(config: DictConfig, folder: Path, chosen: dict[str, str], *, sweep: boo
         result.log.write(new / "log.parquet")
         result.save(new)
     (folder / "error.txt").unlink(missing_ok=True)
-    for note in (result.summary["trace_left_out"], result.summary["left_out"], lost(result.summary)):
+    summary = result.summary
+    for note in (summary["trace_left_out"], summary["left_out"], lost(summary), fell_back(summary)):
         if note:
             print(f"hcsim: note: {note}", file=sys.stderr)
     print(told(result.summary, folder))

@@ -87,6 +87,12 @@ class Sweeping:
         self._busy.__exit__(None, None, None)
 
 
+def fell_back(summary: dict[str, Any]) -> str:
+    """What to say of solvers that gave no answer; empty when all did."""
+    times = summary.get("fallbacks", 0)
+    return f"{times:,} times a solver gave no answer and a simpler rule decided (FELL_BACK in the log)" if times else ""
+
+
 def lost(summary: dict[str, Any]) -> str:
     """What to say of jobs that did not finish; empty when all did."""
     counts = " and ".join(_left(summary))

@@ -65,8 +65,12 @@ def _rho(view: View, jobs: list[int]) -> dict[int, float]:
     out = {}
     for job in jobs:
         pools = view.allowed_pools(job)
+        if not pools:  # nothing can be done for it
+            out[job] = 0.0
+            continue
         speed = max(view.speed(p, job) for p in pools)
         part = sum(view.pools[p].nodes * view.pools[p].gpus_per_node for p in pools) / there
-        alone_s = view.estimate_s(job) / speed / min(1.0, part / (view.gpus[job] * view.milli[job] / 1000.0))
+        gang = view.gpus[job] * view.milli[job] / 1000.0 or 1.0
+        alone_s = view.estimate_s(job) / speed / min(1.0, part / gang)
         out[job] = (view.now - view.arrival_s[job] + view.remaining_s(job) / speed) / max(alone_s, 1e-9)
     return out

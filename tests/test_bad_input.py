@@ -350,7 +350,7 @@ def test_a_link_that_cannot_be(tmp_path: Path, link: str, said: str) -> None:
         (["strategy=easy_backfil"], "no strategy 'easy_backfil'; did you mean 'easy_backfill'?"),
         (["fleet=hybird"], "no fleet 'hybird'; did you mean 'hybrid'?"),
         (["trace=philli"], "no trace 'philli'; did you mean 'philly'?"),
-        (["strategy="], "no strategy ''; known: best_fit, "),
+        (["strategy="], "no strategy ''; known: allox, "),
         (
             ["strategy=owned_first", "strategy.pacience_s=1"],
             "strategy: no parameter 'pacience_s'; did you mean 'patience_s'",

@@ -137,6 +137,9 @@ class RoundBased(RememberingStrategy[Round]):
 
     def decide(self, view: View, memory: Round) -> tuple[Plan, Round]:
         plan = view.plan()
+        for job in [job for job in view.waiting if not view.gpus[job]]:  # without GPUs it takes none from anybody
+            if (where := plan.first_fit(job)) is not None:
+                plan.place(job, where)
         if view.leases or view.now == memory.began_s:
             return plan, self._within(view, plan, memory)
         return plan, self._next(view, plan, memory)
@@ -146,7 +149,7 @@ class RoundBased(RememberingStrategy[Round]):
     def _within(self, view: View, plan: Plan, memory: Round) -> Round:
         """Stop who has done all of a round's whole iterations; place who had to make way first."""
         if self.quirks and view.now > memory.began_s:
-            for job in [job for job in view.claims if job not in view.leases]:
+            for job in [job for job in view.claims if view.gpus[job] and job not in view.leases]:
                 plan.preempt(job)
         left = tuple(
             (job, p)
@@ -170,7 +173,8 @@ class RoundBased(RememberingStrategy[Round]):
     def _next(self, view: View, plan: Plan, memory: Round) -> Round:
         now = view.now
         memory = self._credited(view, memory)
-        jobs = sorted({*view.waiting, *view.claims, *(j for j in memory.jobs if view.status(j) is Status.DRAINING)})
+        drain = (j for j in memory.jobs if view.status(j) is Status.DRAINING)
+        jobs = sorted({j for j in (*view.waiting, *view.claims) if view.gpus[j]}.union(drain))
         if not jobs:
             rounds = memory.rounds + bool(memory.jobs)  # one without jobs
             return memory._replace(jobs=(), todo=(), changed=memory.changed or bool(memory.jobs), rounds=rounds)
@@ -179,7 +183,7 @@ class RoundBased(RememberingStrategy[Round]):
         rate = memory.rate
         gpus = _gpus(view)
         reset_at_s = memory.reset_s if memory.reset_s or not self.quirks else -inf
-        idle = not view.claims and not self.quirks  # then there is nothing to wait for
+        idle = not any(view.gpus[j] for j in view.claims) and not self.quirks  # then there is nothing to wait for
         if (memory.changed or memory.gpus != tuple(gpus)) and (idle or now - reset_at_s >= self.reset_s):
             weights = np.array([self._weight(view.tenant[j]) for j in jobs])
             cluster = Cluster(view, jobs, rate, gangs, gpus, weights)
@@ -281,7 +285,7 @@ class RoundBased(RememberingStrategy[Round]):
         for job, allocation in list(view.claims.items()):
             if wanted.get(job) == view.pool_of(allocation[0][0]):
                 stays.add(job)
-            else:
+            elif view.gpus[job]:
                 plan.preempt(job)
         size = dict(zip(jobs, gangs.tolist(), strict=True))
         crowded: dict[int, float] = {}  # pool -> the largest gang that finds no nodes

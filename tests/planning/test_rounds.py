@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hcsim import InputError, Kind
+from hcsim import Experiment, Fleet, InputError, Jobs, Kind, NodePool, Site
 from hcsim.planning import lp
 from hcsim.planning.rounds import RoundBased
+from hcsim.progress import fell_back
 from hcsim.strategies.fifo_perf import FifoPerf
 from hcsim.strategies.finish_time_fairness import FinishTimeFairness
 from hcsim.strategies.isolated import Isolated
@@ -189,6 +190,17 @@ def test_a_solver_that_gives_up_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -
     assert fell["value"][0] == int(lp.highspy.HighsModelStatus.kIterationLimit)
     rows = rows[rows["kind"] == Kind.STARTED]
     assert rows["time_s"].tolist() == [0.0, 360.0, 720.0, 1080.0]
+
+
+def test_a_solver_that_gives_up_is_in_the_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet((Site("here", (NodePool("own", "A100", 1, 1),)),))
+    jobs = Jobs.build(arrival_s=[0.0, 0.0], duration_s=[500.0, 500.0])
+    summary = Experiment(fleet, jobs, MaxMinFairnessPerf()).run().summary
+    assert "fallbacks" not in summary and fell_back(summary) == ""
+    monkeypatch.setattr(lp, "MOST_ITERATIONS", 0)
+    summary = Experiment(fleet, jobs, MaxMinFairnessPerf()).run().summary
+    assert summary["fallbacks"] >= 1
+    assert fell_back(summary).startswith(f"{summary['fallbacks']} times a solver gave no answer")
 
 
 @pytest.mark.parametrize("kind", [FifoPerf, Isolated, MaxMinFairnessPerf], ids=lambda kind: kind.__name__)
