@@ -9,7 +9,7 @@ from hcsim.planning.lp import Answer, Floats, rows, shares_rows, solve
 from hcsim.planning.rounds import Cluster, isolated
 
 #: A job whose constraint costs more than this part of the objective's scale can be given no more.
-_TIGHT = 1e-6
+_TIGHT = 1e-4
 
 
 def normalised(cluster: Cluster) -> Floats:
@@ -64,14 +64,19 @@ def levels(gain: Floats, cluster: Cluster) -> Answer:
     answer = max_min(gain, cluster, level)
     while answer.solved and np.isnan(level).any():
         price = np.abs(answer.price[-m:])
-        bound = np.isnan(level) & (price > _TIGHT * price.max(initial=0.0))
-        if not bound.any():
-            break
-        level[bound] = answer.value * (1 - 1e-7)  # so much the solver may be off by
+        has = (gain * answer.x[:-1].reshape(gain.shape)).sum(axis=1)
+        tight = (price > _TIGHT * price.max(initial=0.0)) & (has <= answer.value * (1 + 1e-4))
+        bound = np.isnan(level) & tight
+        if not bound.any():  # then whoever has least: one of those who are bound does
+            bound[np.argmin(np.where(np.isnan(level), has, np.inf))] = True
+        level[bound] = answer.value
         if not np.isnan(level).any():
             break
-        following = max_min(gain, cluster, level)
-        if not following.solved:
+        for off in (1e-7, 1e-6, 1e-5, 1e-4):  # a solver needs some room, as little as will do
+            following = max_min(gain, cluster, level * (1 - off))
+            if following.solved:
+                break
+        else:
             break
         answer = following
     return answer
