@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ class Fgd(Packing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "mix", tuple(Typical(*each) for each in self.mix))
+        object.__setattr__(self, "mix", tuple(_demand(i, each) for i, each in enumerate(self.mix)))
         if not 0 < self.popular_share <= 1:
             raise InputError(f"strategy.popular_share is {self.popular_share}, expected above 0, at most 1")
 
@@ -45,6 +46,20 @@ class Fgd(Packing):
     def scorer(self, view: View) -> Scorer:
         mix = self.mix or demands_so_far(view, 1 << len(view.gpus).bit_length() - 1)
         return _Gradient(Fragmentation(view.fleet, popular(mix, self.popular_share)))
+
+
+def _demand(number: int, given: Sequence[Any]) -> Typical:
+    """One of ``mix``, which configuration files give as lists."""
+    try:
+        each = Typical(*given)
+        ok = each.cpus >= 0 and each.gpus >= 0 and each.weight > 0 and isinstance(each.types, str)
+        ok = ok and (not each.gpus or each.milli == 1000 or (each.gpus == 1 and 0 < each.milli < 1000))
+    except TypeError:
+        ok = False
+    if not ok:
+        what = "[CPUs >= 0, GPUs, milli-GPU of each (1000 unless GPUs is 1), GPU types as text, how many > 0]"
+        raise InputError(f"strategy.mix[{number}] is {given}, expected {what}")
+    return each
 
 
 class _Gradient(Scorer):

@@ -133,7 +133,7 @@ class Lives:
             self._fresh[job] = None
             life.how, life.claim_s, life.last_pool = START, now.time_s, self._pool_of[node]
         self._placing = job
-        if not 0 < mask < 1 << pool.gpus_per_node:
+        if not bool(self.jobs.gpus[job]) <= mask < 1 << pool.gpus_per_node:
             now.fail(f"job {job} is placed on GPUs of {self.nodes.name(node)}", bin(mask), f"{pool.gpus_per_node} GPUs")
         if milli != self.jobs.gpu_milli[job]:
             now.fail(f"job {job} is placed with so many milli-GPU", milli, self.jobs.gpu_milli[job])

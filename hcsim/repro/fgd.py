@@ -58,7 +58,7 @@ POLICIES: dict[str, Callable[[tuple[int, ...], tuple[Typical, ...]], Strategy]] 
     "Random": lambda ties, mix: RandomNode(ties),
 }
 about = "packing pods that share GPUs: FGD, best fit, dot product and others on the openb cluster (FGD, ATC 2023)"
-takes = "ten minutes of computing, on all cores"
+takes = "twenty minutes of computing, on all cores"
 POINTS = tuple(range(60, 131, 10))  # per cent of the cluster's GPUs that have been asked for
 KNOWN_SEEDS, OWN_SEEDS = range(42, 47), range(20)
 #: Of the mean of Random over five seeds, in points.

@@ -69,7 +69,7 @@ class Naive:
         """Residency, GPU type and memory, host and gang size."""
         jobs, fleet = self.jobs, self.world.fleet
         pool, place = fleet.pools[p], fleet.sites[fleet.pool_site[p]].jurisdiction
-        count = -(-int(jobs.gpus[job]) // pool.gpus_per_node)
+        count = max(-(-int(jobs.gpus[job]) // pool.gpus_per_node), 1)
         return (
             (jobs.residency[job] < 0 or place in jobs.residencies[jobs.residency[job]].split("|"))
             and (jobs.gpu_type[job] < 0 or pool.gpu in jobs.gpu_types[jobs.gpu_type[job]].split("|"))
@@ -89,7 +89,7 @@ class Naive:
     def _fit_in(self, job: int, p: int, best: bool) -> Allocation | None:
         gpus, milli = int(self.jobs.gpus[job]), int(self.jobs.gpu_milli[job])
         size = self.world.fleet.pools[p].gpus_per_node
-        count = -(-gpus // size)
+        count = max(-(-gpus // size), 1)
         per_node, cpus = min(gpus, size), self.milli_cpus(job, count)
         on = [n for n in self.nodes(p) if self.on[n] and self.cpus[n] >= cpus]
         if milli < 1000:
@@ -125,6 +125,7 @@ def check_index(world: World, state: State) -> None:
     for node, p in enumerate(fleet.node_pool):
         mask = naive.mask(node)
         assert capacity.mask[node] == mask and capacity.free[node] == mask.bit_count(), f"free GPUs of node {node}"
+        assert bool(capacity.up[node]) == naive.on[node], f"node {node}"
         assert bool(capacity.off[node]) == (books.node_state[node] == NodeState.OFF), f"node {node}"
         shared |= {
             (node, g): left for g, left in enumerate(naive.left[node]) if naive.on[node] and left not in (0, 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 from hypothesis import given, settings
@@ -27,7 +28,7 @@ def without_gpus(world: World) -> World:
 @given(worlds(), fuzzes)
 def test_books_audit_and_replay_agree(world: World, fuzz: Fuzz) -> None:
     world = without_gpus(world)
-    log = world.run(fuzz, check)
+    log = world.run(fuzz, partial(check, world))
     rows = log.array()
     reconcile(rows, world, audited(rows, world))
     again = replay(log, world.fleet, world.jobs, fuzz, None, world.estimate_s, world.seed)

@@ -261,6 +261,9 @@ class _Free:
         first, count = view.fleet.first_node, view.pools[pool].gpus_per_node
         off = view.rentable(pool)
         nodes = [n for n in range(first[pool], first[pool + 1]) if n in self.cpus or n in off]
+        if not size:  # a job without a GPU
+            room = [n for n in nodes if self.cpus.get(n, np.inf) >= self._cpus(job)]
+            return ((dice.pick(room), 0, 1000),) if room else None
         parts, left = [], size
         for node in dice.shuffled(nodes):
             fit = [g for g in range(count) if self.milli.get((node, g), 1000) >= view.milli[job]]

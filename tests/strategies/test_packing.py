@@ -353,6 +353,11 @@ def test_ties_must_name_every_node_once() -> None:
         placements(WeightedBestFit(ties=(0, 1)), machines(3, 2), stream_of((1, 500, 0.0)))
     with pytest.raises(InputError, match=r"strategy\.popular_share is 0, expected above 0, at most 1"):
         Fgd(popular_share=0)
+    for wrong in ((1.0, 1, 500, ""), (1.0, 2, 500, "", 1), (1.0, 1, 0, "", 1), (-1.0, 1, 500, "", 1), (1, 1, 500, 3, 1),
+                  7, (1.0, 1, 1000, "", 0)):  # fmt: skip
+        with pytest.raises(InputError, match=r"strategy\.mix\[1\] is .*, expected \[CPUs >= 0, GPUs, milli-GPU"):
+            Fgd(mix=(Typical(0.0, 0, 0, "", 1), wrong))  # type: ignore[arg-type]
+    assert Fgd(mix=[[4, 1, 500, "", 2]]) == Fgd(mix=(Typical(4, 1, 500, "", 2),))  # type: ignore[arg-type]
 
 
 def test_ties_are_drawn_once_per_run() -> None:
