@@ -8,7 +8,7 @@ is below 1 though no pair changes so, means have changed places within their int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -240,6 +240,18 @@ def _shift_unit(metric: Metric) -> str:
     return "points" if metric.unit == "%" else "%"
 
 
+def several(strategies: Iterable[str]) -> list[str]:
+    """Two or more strategies, in the order of their names.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    names = sorted(set(strategies))
+    if len(names) < 2:
+        raise InputError(f"an ablation ranks strategies, and its cases share {names}; expected two or more")
+    return names
+
+
 def ablation(runs: dict[str, pd.DataFrame], absent: Sequence[str] = ()) -> Ablation:
     """Compare the ranking with everything on with those with each feature off.
 
@@ -251,9 +263,7 @@ def ablation(runs: dict[str, pd.DataFrame], absent: Sequence[str] = ()) -> Ablat
         InputError: fewer than two strategies, or no seed that all cases have.
     """
     cells = {case: frame.set_index(["strategy", "seed"]).sort_index() for case, frame in runs.items()}
-    strategies = sorted(set.intersection(*(set(frame["strategy"]) for frame in runs.values())))
-    if len(strategies) < 2:
-        raise InputError(f"an ablation ranks strategies, and its cases share {strategies}; expected two or more")
+    strategies = several(set.intersection(*(set(frame["strategy"]) for frame in runs.values())))
     every = [set(frame[frame["strategy"] == name]["seed"]) for frame in runs.values() for name in strategies]
     seeds = sorted(set.intersection(*every))
     if not seeds:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hcsim.ablate import CHANGED, FEWER, MEANS, MORE, ON, ablation, heat_map
+from hcsim.ablate import CHANGED, FEWER, MEANS, MORE, ON, ablation, heat_map, several
 from hcsim.model import InputError, nearest
 
 USAGE = (
@@ -44,6 +44,8 @@ def main(args: Sequence[str]) -> int:
     cases = [ON, *(name for name in switches if relevant[name])]
     if absent:
         print(f"nothing to switch off here: {', '.join(absent)}")
+    if len(cases) < 2:
+        raise InputError("ablate: none of the switches takes anything out of this world")
     runs = {}
     try:
         for i, case in enumerate(cases, 1):
@@ -53,13 +55,13 @@ def main(args: Sequence[str]) -> int:
             for line in (*failed, *found.left_out):
                 print(f"hcsim: left out: {line}", file=sys.stderr)
             compare(found)  # refuses runs of different worlds
+            if case == ON:
+                several(found.runs["strategy"])
             runs[case] = found.runs
             what = "everything on" if case == ON else f"without {case}"
             print(f"{i}/{len(cases)} {what}: {len(found.runs)} runs, {time.monotonic() - started:.0f} s", flush=True)
     except KeyboardInterrupt:
         fail(f"interrupted; finished runs stay, and the same command with hydra.sweep.dir={folder} goes on", 130)
-    if len(cases) < 2:
-        raise InputError("ablate: none of the switches takes anything out of this world")
     return _report(ablation(runs, absent), folder)
 
 
@@ -107,6 +109,10 @@ def _parsed(args: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None, Pat
             overrides.append(each)
     if not any(each.startswith(("strategy=", "experiment=", "+experiment=")) for each in overrides):
         raise InputError("ablate: which strategies are to be ranked? expected strategy=NAME,NAME,...")
+    varied = ("strategy", "+strategy", "estimator", "forecast_error", "experiment", "+experiment")
+    mine = [each for each in overrides if each.partition("=")[0].partition(".")[0] in varied]
+    if not any(re.search(r"[,(]", each) or "experiment=" in each for each in mine):
+        several([each.partition("=")[2] for each in mine if each.startswith("strategy=")])
     if not any(each.startswith("hydra/launcher=") for each in overrides):
         overrides.append("hydra/launcher=joblib")
     return overrides, wanted, folder

@@ -38,6 +38,8 @@ NEEDED = (
     "ProviderName",
     "ServiceName",
 )
+#: What a charge may be.
+CHARGES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
 #: Together with the time these tell one charge of a bill from another.
 KEY = ("BillingAccountId", "ProviderName", "RegionId", "ServiceName", "ResourceId", "SkuPriceId", "ChargeCategory",
        "ChargeDescription", "PricingCategory", "CommitmentDiscountStatus", "Tags")  # fmt: skip
@@ -108,6 +110,7 @@ def export(ledger: Ledger, fleet: Fleet, jobs: Jobs, start: datetime.datetime = 
     sku = np.where(kind == "storage", np.where(ledger.tier[item] > 0, "checkpoints", "datasets"), sku)
     list_usd = _list_price(ledger, fleet, item)
     month = (begin // BILLING_MONTH_S).astype(np.int64)
+    since = np.minimum(np.round(begin), (month + 1) * BILLING_MONTH_S - 1.0)  # what ends a month is charged in it
     unused = np.where(category == "commitment", "unused ", np.where(ledger.job[item] < 0, "idle ", ""))
     rows = pd.DataFrame(
         {
@@ -123,8 +126,8 @@ def export(ledger: Ledger, fleet: Fleet, jobs: Jobs, start: datetime.datetime = 
                 " ".join(x for x in (a, b, "in", c) if x) for a, b, c in zip(unused, sku, where, strict=True)
             ],
             "ChargeFrequency": "Usage-Based",
-            "ChargePeriodStart": _times(start, begin),
-            "ChargePeriodEnd": _times(start, np.maximum(np.round(end), np.round(begin) + 1)),
+            "ChargePeriodStart": _times(start, since),
+            "ChargePeriodEnd": _times(start, np.maximum(np.round(end), since + 1.0)),
             "CommitmentDiscountCategory": _if(committed, "Usage"),
             "CommitmentDiscountId": _if(committed, pool_name),
             "CommitmentDiscountQuantity": _if(committed, quantity),
@@ -171,7 +174,7 @@ def _purchases(used: pd.DataFrame) -> pd.DataFrame:
     sums = used.groupby(by, sort=False)
     for name, column in (
         ("BilledCost", "EffectiveCost"),
-        *((c, c) for c in ("PricingQuantity", "ContractedCost", "ListCost")),
+        *((c, c) for c in ("PricingQuantity", "CommitmentDiscountQuantity", "ContractedCost", "ListCost")),
     ):
         first[name] = sums[column].sum().to_numpy()
     first["ChargePeriodStart"] = sums["ChargePeriodStart"].min().to_numpy()
@@ -268,8 +271,14 @@ def load(
     refuse(rate.isna(), "BillingCurrency", "USD (--currency EUR=1.1 would take one EUR as 1.1 USD)")
     cost = numbers("BilledCost")
     refuse(~np.isfinite(cost), "BilledCost", "a number")
+    refuse(~bill["ChargeCategory"].isin(CHARGES), "ChargeCategory", f"one of {', '.join(CHARGES)}")
     given_back = bill["ChargeCategory"].isin(("Credit", "Adjustment"))
-    refuse((cost < 0) & ~given_back, "BilledCost", "at least 0 (but for a Credit or an Adjustment)")
+    if "ChargeClass" in bill:
+        given_back |= bill["ChargeClass"].astype(object) == "Correction"
+    for name in ("BilledCost", "ContractedCost", "ListCost", "ContractedUnitPrice", "ListUnitPrice", "PricingQuantity"):
+        if name in bill:
+            what = "at least 0 (but for a Credit, an Adjustment or a Correction)"
+            refuse((numbers(name) < 0) & ~given_back, name, what)
     bill["BilledCost"] = cost * rate
     _quantities(bill, units or {}, refuse, numbers)
     for name in ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd"):
@@ -277,9 +286,8 @@ def load(
         refuse(times.isna(), name, "a time (YYYY-MM-DDTHH:MM:SSZ)")
         bill[name] = times
     refuse(bill["ChargePeriodEnd"] <= bill["ChargePeriodStart"], "ChargePeriodEnd", "later than ChargePeriodStart")
-    second = pd.Timedelta(seconds=1)
     refuse(bill["ChargePeriodStart"] < bill["BillingPeriodStart"], "ChargePeriodStart", "within its billing period")
-    refuse(bill["ChargePeriodEnd"] > bill["BillingPeriodEnd"] + second, "ChargePeriodEnd", "within its billing period")
+    refuse(bill["ChargePeriodEnd"] > bill["BillingPeriodEnd"], "ChargePeriodEnd", "within its billing period")
     _apart(path, bill)
     return bill
 

@@ -92,10 +92,13 @@ def bill(given: argparse.Namespace) -> int:
     if given.what == "check" and not given.bill:
         raise InputError("bill check: FILE is missing, expected a FOCUS bill")
     try:
-        start = datetime.datetime.fromisoformat(given.start).replace(tzinfo=datetime.UTC)
+        start = datetime.datetime.fromisoformat(given.start)
+        start = start.replace(tzinfo=datetime.UTC) if start.tzinfo is None else start.astimezone(datetime.UTC)
     except ValueError:
         raise InputError(f"bill: --start is {given.start}, expected a date (YYYY-MM-DD)") from None
     usd_per = {name: many for name, many, _ in (_conversion("--currency", text, "") for text in given.currency)}
+    if usd_per.get("USD", 1.0) != 1.0:
+        raise InputError(f"bill check: --currency USD={usd_per['USD']:g}, expected another currency: bills are in USD")
     units = {
         name: (many, unit) for name, many, unit in (_conversion("--unit", text, "GPU-Hours") for text in given.unit)
     }

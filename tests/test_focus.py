@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ def test_rows_keep_the_rules_of_the_specification(billed: tuple[Ledger, Fleet, J
     for month, group in usage[committed].groupby("BillingPeriodStart"):
         paid = bought.loc[bought["BillingPeriodStart"] == month, "BilledCost"].sum()
         assert paid == pytest.approx(group["EffectiveCost"].sum())
+        taken = bought.loc[bought["BillingPeriodStart"] == month, "CommitmentDiscountQuantity"].sum()
+        assert taken == pytest.approx(group["CommitmentDiscountQuantity"].astype(float).sum())
     unused = usage["CommitmentDiscountStatus"] == "Unused"
     assert usage["EffectiveCost"][unused].sum() == pytest.approx(ledger.by_category_usd()["commitment"])
     assert rows["BilledCost"].sum() == pytest.approx(rows["EffectiveCost"].sum()) == pytest.approx(ledger.total_usd)
@@ -87,6 +90,7 @@ def test_rows_keep_the_rules_of_the_specification(billed: tuple[Ledger, Fleet, J
     # times: within the billing period, which are apart
     assert (rows["ChargePeriodStart"] < rows["ChargePeriodEnd"]).all()
     assert (rows["ChargePeriodStart"] >= rows["BillingPeriodStart"]).all()
+    assert (rows["ChargePeriodEnd"] <= rows["BillingPeriodEnd"]).all()
     assert rows["BillingPeriodStart"].nunique() == 2
     tags = [json.loads(each) for each in rows["Tags"]]
     assert {each["tenant"] for each in tags if each} == {"red", "blue"} == set(rows["SubAccountId"].dropna())
@@ -123,6 +127,10 @@ ROW = {
         ({"PricingQuantity": 30.0}, "row 3: ContractedCost is 1.0, expected PricingQuantity × ContractedUnitPrice"),
         ({"PricingQuantity": "some"}, "row 3: PricingQuantity is some, expected a number"),
         ({"BilledCost": -1.0}, "row 3: BilledCost is -1.0, expected at least 0"),
+        ({"ContractedUnitPrice": -2.0, "ContractedCost": -1.0}, "row 3: ContractedCost is -1.0, expected at least 0"),
+        ({"ListUnitPrice": -2.0}, "row 3: ListUnitPrice is -2.0, expected at least 0"),
+        ({"PricingQuantity": -0.5, "ContractedUnitPrice": -2.0}, "row 3: ContractedUnitPrice is -2.0, expected at le"),
+        ({"ChargeCategory": "Foo"}, "row 3: ChargeCategory is Foo, expected one of Usage, Purchase, Tax, "),
         ({"BilledCost": "much"}, "row 3: BilledCost is much, expected a number"),
         ({"ChargePeriodStart": "yesterday"}, "row 3: ChargePeriodStart is yesterday, expected a time"),
         ({"ChargePeriodEnd": "2026-01-02T00:00:00Z"}, "ChargePeriodEnd is 2026-01-02 00:00:00+00:00, expected later"),
@@ -207,6 +215,16 @@ def test_the_table_of_a_check_is_kept_for_a_spreadsheet(kept: tuple[Path, pd.Dat
     ):  # fmt: skip
         said = hcsim("bill", "check", run, tmp_path / "bill.csv", *args)
         assert said.status == 2 and part in said.err and said.err.count("\n") == 1
+
+
+def test_bytes_that_end_a_month_are_charged_in_it(billed: tuple[Ledger, Fleet, Jobs]) -> None:
+    ledger, fleet, work = billed
+    last = float(np.nextafter(BILLING_MONTH_S, 0.0))
+    egress = np.flatnonzero(ledger.of("egress"))[:1]
+    one = replace(ledger, **{name: getattr(ledger, name)[egress] for name in vars(ledger)})
+    moved = replace(one, start_s=np.array([last]), end_s=np.array([last]))
+    row = export(moved, fleet, work).iloc[0]
+    assert row["BillingPeriodStart"] < row["ChargePeriodStart"] < row["ChargePeriodEnd"] == row["BillingPeriodEnd"]
 
 
 def test_missing_columns_and_files(tmp_path: Path) -> None:

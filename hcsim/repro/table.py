@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcsim.model import InputError
+from hcsim.model import InputError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def reference(path: str) -> pd.DataFrame:
     """A table of reference figures: below ``HCSIM_REFERENCE`` where that is set and has it, else as it ships.
 
     Raises:
-        InputError: ``HCSIM_REFERENCE`` is no folder.
+        InputError: ``HCSIM_REFERENCE`` is no folder, or what it has there is no such table.
     """
     import pandas as pd
 
@@ -62,7 +62,16 @@ def reference(path: str) -> pd.DataFrame:
         raise InputError(f"HCSIM_REFERENCE: {given} is not a folder; unset it to use the figures that ship with hcsim")
     ours = TABLES / path
     theirs = Path(given) / path
-    return pd.read_csv(theirs if given and theirs.is_file() else ours)
+    if not given or not theirs.is_file():
+        return pd.read_csv(ours)
+    try:
+        table = pd.read_csv(theirs)
+    except ValueError as error:
+        raise InputError(f"{theirs}: not a table ({str(error).splitlines()[0]})") from None
+    for name in pd.read_csv(ours, nrows=0).columns if ours.is_file() else ():
+        if name not in table:
+            raise InputError(f"{theirs}: column '{name}' is missing; {nearest(name, list(table.columns))}")
+    return table
 
 
 def data_dir() -> str:

@@ -150,3 +150,8 @@ def test_bad_names_and_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         reference("spot/results.csv")
     monkeypatch.setenv("HCSIM_REFERENCE", str(tmp_path))  # a folder without that table: the one that ships
     assert len(reference("spot/results.csv")) == 225
+    for text, said in (("", "not a table"), ("gb,foo\n1,2\n", "column '\\w+_usd' is missing")):
+        (tmp_path / "cloud").mkdir(exist_ok=True)
+        (tmp_path / "cloud" / "egress.csv").write_text(text)
+        with pytest.raises(InputError, match=rf"egress.csv: {said}"):
+            reference("cloud/egress.csv")
