@@ -259,6 +259,7 @@ class _Watched:
     def __init__(self, executor: Executor, watch: Watch) -> None:
         self._executor, self._watch = executor, watch
         self.submit, self.wake_at, self.close = executor.submit, executor.wake_at, executor.close
+        self.last = executor.last
 
     @property
     def end_s(self) -> float:

@@ -115,6 +115,8 @@ class Audit:
             now.fail(
                 "columns that an event of this kind leaves empty", (node, value, detail), "-1, 0, 0 where not used"
             )
+        if self.data.closing and kind not in (Kind.METERED, Kind.ENDED):
+            now.fail("a transfer was metered before", "more rows", "the last instant of a billing month, or of the log")
         do = self._do.get(kind)
         if do is not None:
             do(subject, node, value, detail)
@@ -265,7 +267,7 @@ class Audit:
         self._expected(Kind.CARBON_CHANGED, s, grams)
 
 
-_MOVES = {Kind.TRANSFERRING, Kind.TRANSFERRED}
+_MOVES = {Kind.TRANSFERRING, Kind.TRANSFERRED, Kind.METERED}
 #: Kinds that say something in these columns (hcsim.events); others leave them at -1 and 0.
 _NODE = {
     *_MOVES,

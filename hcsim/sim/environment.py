@@ -65,7 +65,7 @@ class LaneEnvironment(simpy.Environment):
             if t == inf:
                 return
             if t > until_s:
-                self.end_s = until_s
+                self.end_s = self._now = until_s
                 return
             if coming <= t and not queued and (not due or due[0][0] > t):  # the commonest instant, made short
                 self._now = t

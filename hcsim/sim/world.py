@@ -142,6 +142,12 @@ class Simulation(LaneEnvironment):
         """Report a TIMER event at that time (now, if it has passed)."""
         self._report_at(time_s, Kind.TIMER, 0)
 
+    def last(self) -> Sequence[Row]:
+        """What has gone of the transfers that are under way."""
+        self.rows = []
+        self.data.meter()
+        return self.rows
+
     def close(self) -> None:
         """Nothing to stop: a simulation holds no outside resource."""
 
