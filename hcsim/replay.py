@@ -23,7 +23,7 @@ _ANSWERS: dict[int, frozenset[int]] = {
     Do.START: frozenset({Kind.TRANSFERRING, Kind.TRANSFERRED, Kind.STAGED, Kind.EVICTED, Kind.STARTED}),
     Do.DRAIN: frozenset({Kind.TRANSFERRED, Kind.EVICTED, Kind.PREEMPTED}),
     Do.KILL: frozenset({Kind.TRANSFERRED, Kind.EVICTED, Kind.LOST}),
-    Do.BOOT: frozenset({Kind.NODE_UP, Kind.NODE_OFF}),
+    Do.BOOT: frozenset({Kind.NODE_UP, Kind.NOTICE, Kind.NODE_OFF}),
     Do.HALT: frozenset({Kind.NODE_OFF}),
     Do.STOP: frozenset(
         {Kind.NODE_DOWN, Kind.LOST, Kind.SHRUNK, Kind.TRANSFERRED, Kind.STAGED, Kind.EVICTED, Kind.NODE_OFF}

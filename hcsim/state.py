@@ -303,7 +303,7 @@ class State:
         self.books.carbon[site] = value
 
     def _notice(self, t: float, node: int, _: int, value: float, detail: float) -> None:
-        self.books.notices[node] = value
+        self.books.notices.setdefault(node, []).append(value)
 
     def _link_down(self, t: float, link: int, _: int, value: float, detail: float) -> None:
         self.books.links_down.add(link)

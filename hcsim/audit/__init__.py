@@ -173,6 +173,7 @@ class Audit:
             Kind.RELEASING: lambda n, *_: self._releasing(node_(n)),
             Kind.PRICE_CHANGED: self._price_changed,
             Kind.CARBON_CHANGED: self._carbon_changed,
+            Kind.NOTICE: lambda n, _, value, __: nodes.noticed(node_(n), value),
             Kind.STOCK_CHANGED: lambda p, _, value, __: nodes.stocked(pool(p), value),
             Kind.ARRIVED: lambda j, *_: lives.arrived(j),
             Kind.PLACED: placed,

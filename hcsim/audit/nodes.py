@@ -48,6 +48,7 @@ class Nodes:
         self._limits = [(q.name, q.gpus, self._matching(q.provider, q.site, q.gpu, q.region)) for q in fleet.limits]
         self._on = [0] * len(fleet.pools)  # nodes of rented pools that are not off
         self._stock = [inf] * len(fleet.pools)
+        self._notices: defaultdict[int, dict[float, float]] = defaultdict(dict)  # node -> when it goes -> when told
         self._budgets = [(b, self._matching(b.provider)) for b in fleet.budgets]
         self._spent = [0.0] * len(fleet.budgets)
         self._metered_s = 0.0
@@ -163,6 +164,8 @@ class Nodes:
                 self._count(level, self._use[gpu], sign)
                 level[_OFF] -= sign * 1000
         self.state[node] = state
+        if state in (OFF, DOWN):
+            self._notices.pop(node, None)
         if self.pools[p].elastic:
             self._meter()
             if OFF in (was, state):
@@ -220,7 +223,18 @@ class Nodes:
         p = self.pool_of[node]
         if reclaimed and self.pools[p].market != "spot":
             self.now.fail(f"{self.name(node)} is reclaimed", self.pools[p].market, "a spot node")
+        notice_s, now = self.pools[p].reclaim.notice_s, self.now.time_s
+        if reclaimed and notice_s and not self.live:
+            told_s = self._notices.get(node, {}).get(now)
+            due_s = max(now - notice_s, self._since_up.get(node, 0.0))
+            if told_s is None or told_s > due_s + 1e-9 * due_s:
+                told = "not announced" if told_s is None else f"announced at {told_s:,.10g} s"
+                self.now.fail(f"{self.name(node)} is reclaimed", told, f"a NOTICE by {due_s:,.10g} s")
         self._become(node, DOWN, UP, BOOTING)
+
+    def noticed(self, node: int, when_s: float) -> None:
+        """NOTICE."""
+        self._notices[node].setdefault(when_s, self.now.time_s)
 
     def stocked(self, p: int, nodes: float) -> None:
         """STOCK_CHANGED."""

@@ -26,7 +26,7 @@ class LaneEnvironment(simpy.Environment):
     """
 
     def __init__(self, arrival_s: memoryview, until_s: float = inf) -> None:
-        super().__init__()
+        super().__init__(0.0)
         self.arrival_s = arrival_s
         self.until_s = until_s
         self.end_s = inf  # until_s once the run was cut there
