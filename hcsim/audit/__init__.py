@@ -130,8 +130,8 @@ class Audit:
             at_s, kind, subject, value, _ = self._series[0]
             self._now.fail(f"{Kind(kind).name} of {subject} at {at_s:g} s is missing", "none", f"{value:g}")
 
-    def close(self) -> None:
-        """The log is over.
+    def close(self, whole: bool = True) -> None:
+        """The log is over; not ``whole``: it breaks off.
 
         Raises:
             Breach: a sum does not add up.
@@ -139,7 +139,7 @@ class Audit:
         self._settle(self.now)
         self.nodes.meter()
         self.lives.close()
-        self.data.close(self._shared)
+        self.data.close(self._shared, whole)
         self.data.stored.close()
         self.nodes.shares.close()
         for p, (pool, use) in enumerate(zip(self.fleet.pools, self.nodes.gpu_seconds(), strict=True)):

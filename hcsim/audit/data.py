@@ -328,7 +328,7 @@ class Data:
                 self.now.fail(f"cache of {self.fleet.site_names[site]}", f"{held:g} bytes", f"at most {room:g}")
         self._look_at.clear()
 
-    def close(self, shared: bool) -> None:
+    def close(self, shared: bool, whole: bool) -> None:
         """No link, way out of a site or way in can have carried more than its capacity, whatever shares it gave.
 
         Transfers are jobs on one machine with a release (their begin) and a due time (their end, less the latency):
@@ -337,7 +337,7 @@ class Data:
         """
         for number, begin_s in self._links_down.items():
             self.cuts[number].append((begin_s, inf))
-        for t in self.transfers if not self.live else ():
+        for t in self.transfers if whole and not self.live else ():
             if t.carried_bytes < 0:
                 if self.now.time_s not in (t.begin_s, t.metered_s):
                     way = self._way(t.source, t.target)
