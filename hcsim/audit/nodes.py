@@ -46,7 +46,7 @@ class Nodes:
             self._level[p][_OFF if self.state[node] == OFF else _IDLE] += 1000 * self.size[p]
         # what may be rented
         self._limits = [(q.name, q.gpus, self._matching(q.provider, q.site, q.gpu, q.region)) for q in fleet.limits]
-        self._on = [0] * len(fleet.pools)  # nodes of rented pools that are not off
+        self._on = [0] * len(fleet.pools)  # nodes of rented pools that are up or boot
         self._stock = [inf] * len(fleet.pools)
         self._notices: defaultdict[int, dict[float, float]] = defaultdict(dict)  # node -> when it goes -> when told
         self._budgets = [(b, self._matching(b.provider)) for b in fleet.budgets]
@@ -168,8 +168,7 @@ class Nodes:
             self._notices.pop(node, None)
         if self.pools[p].elastic:
             self._meter()
-            if OFF in (was, state):
-                self._on[p] += 1 if was == OFF else -1
+            self._on[p] += (state in (UP, BOOTING)) - (was in (UP, BOOTING))
             (self._booting.add if state == BOOTING else self._booting.discard)(node)
             if state == UP:
                 self._since_up[node] = self.now.time_s
