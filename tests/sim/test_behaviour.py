@@ -222,6 +222,14 @@ def test_quota_bounds_what_is_rented_at_one_time() -> None:
     assert sorted(starts(log).values()) == [10.0, 10.0, 110.0]
 
 
+def test_a_pool_whose_slots_are_all_rented_is_full_and_not_over_a_quota() -> None:
+    pool = NodePool("rent", "A100", 4, 2, 4.0, "on_demand", boot_s=10.0)
+    fleet = Fleet((Site("cloud", (pool,)),))
+    log = play(script((0.0, "provision", 0, 3)), fleet, jobs((0.0, 1.0, 1)))
+    assert len(story(log, "PROVISIONING")) == 2
+    assert refusals(log) == [(0.0, Verb.PROVISION, 0, Rule.CAPACITY)]
+
+
 # -- data --------------------------------------------------------------------------------------------------------------
 
 
