@@ -72,7 +72,9 @@ def _why_not(state: State, allocation: Allocation) -> Rule:
 def _why_none(state: State, pool: int) -> Rule:
     """Why no more nodes of a pool can be rented."""
     capacity = state.books.capacity
-    if capacity.spare[pool] and capacity.purses[pool] and not capacity.paid_for(pool):
+    if not capacity.spare[pool]:
+        return Rule.CAPACITY
+    if capacity.purses[pool] and not capacity.paid_for(pool):
         return Rule.BUDGET
     return Rule.STOCK if capacity.on[pool] + 1 > capacity.stock[pool] else Rule.QUOTA
 

@@ -87,7 +87,7 @@ class Books:
         self.price_usd = [p.first_usd for p in fleet.pools]
         self.carbon = [nan] * len(fleet.sites)  # g CO2 per kWh
         self.egress = Egress(fleet)
-        self.notices: dict[int, float] = {}  # node -> when it will be reclaimed
+        self.notices: dict[int, list[float]] = {}  # node -> when it will be reclaimed, or would have been
         self.links_down: set[int] = set()
         self.budgets = Budgets(fleet, self.capacity, self.price_usd) if fleet.budgets else None
         self.node_state = bytearray(NodeState.OFF if fleet.pools[p].elastic else NodeState.UP for p in fleet.node_pool)

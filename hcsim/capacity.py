@@ -56,7 +56,8 @@ class Capacity:
         self.full = [0 if p.elastic else p.nodes for p in pools]
         self.quotas = fleet.pool_quotas
         self.left = [limit.gpus for limit in fleet.limits]  # GPUs that may still be rented, per quota
-        self.on = [0] * len(pools)  # nodes of rented pools that are on, boot, or are claimed and will
+        self.rented = bytearray(len(self.pool_of))  # nodes of rented pools that are on, boot, or are claimed and will
+        self.on = [0] * len(pools)  # how many they are
         self.stock = [inf] * len(pools)  # how many of them can be had
         self.purses: list[tuple[int, ...]] = [()] * len(pools)  # the budgets that pay for each pool
         self.purse_usd: list[float] = []  # what each may spend on further nodes
@@ -324,6 +325,7 @@ class Capacity:
         else:
             self.spare[p].remove(node)
             self.spare[p].sort()
+        self.rented[node] = 1
         self.on[p] += 1
         for i in self.quotas[p]:
             self.left[i] -= self.size[p]
@@ -333,8 +335,8 @@ class Capacity:
                 self.purse_usd[i] -= self.first_usd[p]
         self._rise(p, node)
 
-    def close(self, node: int, *, spare: bool) -> None:
-        """A node goes down, or off when ``spare``: nothing of it can be claimed."""
+    def close(self, node: int, *, spare: bool, rented: bool = False) -> None:
+        """A node goes down, or off when ``spare``: nothing of it can be claimed. ``rented``: it is for a while yet."""
         p = self.pool_of[node]
         if self.free[node] == self.size[p]:
             self.full[p] -= 1
@@ -346,9 +348,12 @@ class Capacity:
         self.cpu_jobs.pop(node, None)
         if self.news is not None:
             self.news.append((((node, 0, 0),), 0))
-        if spare and not self.off[node]:
+        opens, gone = spare and not self.off[node], bool(self.rented[node]) and not rented
+        if opens:
             self.off[node] = 1
             heappush(self.spare[p], node)
+        if gone:
+            self.rented[node] = 0
             self.on[p] -= 1
             for i in self.quotas[p]:
                 self.left[i] += self.size[p]
@@ -356,6 +361,7 @@ class Capacity:
                 self.opening.discard(node)
                 for i in self.purses[p]:
                     self.purse_usd[i] += self.first_usd[p]
+        if opens or gone:
             for other in range(len(self.size)):  # a quota or budget may have been what kept another pool shut
                 shared = set(self.quotas[other]) & set(self.quotas[p]) or set(self.purses[other]) & set(self.purses[p])
                 if other == p or shared:

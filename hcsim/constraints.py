@@ -150,6 +150,29 @@ def _check_homes(jobs: Jobs, fleet: Fleet) -> None:
                 )
 
 
+def check_checkpoints(jobs: Jobs, fleet: Fleet) -> None:
+    """Checkpoints can go between all sites that one and the same job may run at.
+
+    Raises:
+        InputError: two of these have no link.
+    """
+    sites, has = set(fleet.pool_site), jobs.checkpoint_bytes > 0
+    apart = [(a, b) for a in sites for b in sites if a != b and (a, b) not in fleet.links_by_sites]
+    if not apart or not has.any():
+        return
+    some = jobs.take(has)
+    wanted = demands(some, fleet)
+    for c, pools in enumerate(wanted.pools):
+        mine = {fleet.pool_site[p] for p in pools}
+        for a, b in apart:
+            if a in mine and b in mine:
+                raise InputError(
+                    f"{jobs.source}: no link {fleet.site_names[a]} -> {fleet.site_names[b]} to carry checkpoints over,"
+                    f" and job {some.id[wanted.job_class.index(c)]} may run at both;"
+                    " trace.attributes.checkpoint_bytes=0 leaves checkpoints out"
+                )
+
+
 def dataset_homes(names: str, fleet: Fleet) -> tuple[int, ...]:
     """The numbers of the sites that a dataset lives at, which are named with ``|`` between them.
 

@@ -130,6 +130,9 @@ def _loop(executor: Executor, strategy: AnyStrategy, state: State, log: Log) -> 
             if at not in asked:  # the same time may be asked for at many decisions
                 asked.add(at)
                 executor.wake_at(at)
+    last = executor.last()
+    apply(last)
+    add(last)
     if executor.end_s < inf:
         rows.append((executor.end_s, _ENDED, -1, -1, 0.0, 0.0))
     clock.decisions = books.decision

@@ -31,8 +31,8 @@ class Kind(IntEnum):
     STOCK_CHANGED = 22  # subject: pool; value: nodes that can be had, those that are up included (inf: not known)
     NOTICE = 23  # subject: node that will be reclaimed; value: when
     BUDGET = 24  # a billing step may begin that a budget cannot pay
-    #: The last instant of a billing month, in which bytes of a transfer count that have gone since it began or was
-    #: metered last; subject: job; node: source site; detail: target site; value: bytes.
+    #: The last instant of a billing month, or of the run, in which bytes of a transfer count that have gone since it
+    #: began or was metered last; subject: job; node: source site; detail: target site; value: bytes.
     METERED = 25
     # capacity
     LINK_UP = 30  # subject: link

@@ -32,6 +32,10 @@ class Executor(Protocol):
         """Report a TIMER event at that time."""
         ...
 
+    def last(self) -> Sequence[Row]:
+        """What is still to be told when the instants are over, which nobody answers to."""
+        ...
+
     def close(self) -> None:
         """Stop everything that runs. Called once, also after an error."""
         ...

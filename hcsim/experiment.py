@@ -230,13 +230,13 @@ def fleet_sha256(fleet: Fleet) -> str:
 
 
 def _some_site(jobs: Jobs, fleet: Fleet, code: int) -> None:
-    """A residency that jobs have is that of some site."""
-    names, known = jobs.residencies[code].split("|"), sorted({site.jurisdiction for site in fleet.sites})
+    """A residency that jobs have is that of some site with nodes."""
+    names, known = jobs.residencies[code].split("|"), sorted({s.jurisdiction for s in fleet.sites if s.pools})
     if not set(names) & set(known):
         row = int(np.argmax(jobs.residency == code))
         raise InputError(
             f"{jobs.source}: job {jobs.id[row]} may run under {' or '.join(names)} alone, and no site of fleet"
-            f" '{fleet.name}' does ({', '.join(known)}); without=[residency] lets it run anywhere"
+            f" '{fleet.name}' with nodes does ({', '.join(known)}); without=[residency] lets it run anywhere"
         )
 
 
@@ -259,6 +259,7 @@ class _Watched:
     def __init__(self, executor: Executor, watch: Watch) -> None:
         self._executor, self._watch = executor, watch
         self.submit, self.wake_at, self.close = executor.submit, executor.wake_at, executor.close
+        self.last = executor.last
 
     @property
     def end_s(self) -> float:

@@ -38,8 +38,8 @@ class Reclaim:
         mtbf_s: mean time to the random reclaim of one node (exponential; inf: never).
         bid_usd_per_gpu_h: while the price is above it nodes are reclaimed and none can be had (inf: never).
         beyond: nodes that are up beyond it are reclaimed: the pool's ``stock``, a series of its own, or nothing (None).
-        notice_s: how long before it goes a node is warned (NOTICE); 0: not at all. A job that can write a checkpoint in
-            that time does.
+        notice_s: how long before it goes a node is warned (NOTICE), or as it comes up if later; 0: not at all. A
+            job that can write a checkpoint in that time does.
     """
 
     mtbf_s: float = inf

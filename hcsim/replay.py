@@ -23,7 +23,7 @@ _ANSWERS: dict[int, frozenset[int]] = {
     Do.START: frozenset({Kind.TRANSFERRING, Kind.TRANSFERRED, Kind.STAGED, Kind.EVICTED, Kind.STARTED}),
     Do.DRAIN: frozenset({Kind.TRANSFERRED, Kind.EVICTED, Kind.PREEMPTED}),
     Do.KILL: frozenset({Kind.TRANSFERRED, Kind.EVICTED, Kind.LOST}),
-    Do.BOOT: frozenset({Kind.NODE_UP, Kind.NODE_OFF}),
+    Do.BOOT: frozenset({Kind.NODE_UP, Kind.NOTICE, Kind.NODE_OFF}),
     Do.HALT: frozenset({Kind.NODE_OFF}),
     Do.STOP: frozenset(
         {Kind.NODE_DOWN, Kind.LOST, Kind.SHRUNK, Kind.TRANSFERRED, Kind.STAGED, Kind.EVICTED, Kind.NODE_OFF}
@@ -40,13 +40,16 @@ class Replay:
         self._log = log
         cut = bool(self._rows) and self._rows[-1][1] == Kind.ENDED
         self.end_s = self._rows[-1][0] if cut else inf
+        self._end = len(self._rows) - cut  # where the rows begin that are told when the instants are over
+        while self._end and self._rows[self._end - 1][1] == Kind.METERED:
+            self._end -= 1
 
     def instants(self) -> Iterator[tuple[float, Sequence[Row]]]:
         """Recorded batches: the executor's rows up to the next that are of another time or not the executor's."""
         rows = self._rows
-        while (at := len(self._log)) < len(rows) and rows[at][1] != Kind.ENDED:
+        while (at := len(self._log)) < self._end:
             end = at
-            while end < len(rows) and rows[end][1] in EXECUTOR_KINDS and rows[end][0] == rows[at][0]:
+            while end < self._end and rows[end][1] in EXECUTOR_KINDS and rows[end][0] == rows[at][0]:
                 end += 1
             if end == at:
                 raise InputError(f"replay: row {at} of the log is {_render(rows[at])}, which did not come again")
@@ -76,6 +79,10 @@ class Replay:
 
     def wake_at(self, time_s: float) -> None:
         """Timers are in the record."""
+
+    def last(self) -> Sequence[Row]:
+        """The rows about transfers that end the record."""
+        return [row for row in self._rows[self._end :] if row[1] != Kind.ENDED]
 
     def close(self) -> None:
         """Nothing to stop."""

@@ -275,7 +275,7 @@ class State:
 
     def _halt(self, node: int) -> None:
         self._idle_due.pop(node, None)
-        self.books.capacity.close(node, spare=False)  # nobody may claim it while it goes off
+        self.books.capacity.close(node, spare=False, rented=True)  # nobody may claim it while it goes off
         self.orders.append((Do.HALT, node, (), 0.0))
 
     def _lease_ended(self, t: float, job: int, _: int, value: float, detail: float) -> None:
@@ -303,7 +303,7 @@ class State:
         self.books.carbon[site] = value
 
     def _notice(self, t: float, node: int, _: int, value: float, detail: float) -> None:
-        self.books.notices[node] = value
+        self.books.notices.setdefault(node, []).append(value)
 
     def _link_down(self, t: float, link: int, _: int, value: float, detail: float) -> None:
         self.books.links_down.add(link)

@@ -308,7 +308,8 @@ class View:
 
     def notice_s(self, node: int) -> float:
         """When a node will be reclaimed (inf: not announced)."""
-        return self._books.notices.get(node, inf)
+        books = self._books
+        return min((each for each in books.notices.get(node, ()) if each > books.now), default=inf)
 
     def carbon_g_per_kwh(self, site: int) -> float:
         """Intensity of a site's power now (NaN: not known)."""

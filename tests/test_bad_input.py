@@ -308,9 +308,11 @@ def test_a_site_without_a_route_to_the_data(tmp_path: Path) -> None:
 
 
 def test_a_residency_that_no_site_satisfies(tmp_path: Path) -> None:
-    bound = "{_target_: hcsim.traces._attributes.Attributes, dataset_share: 0, residency_share: 1, residency: ch}"
-    line = refused(tmp_path / "run", *world(tmp_path, bound))
-    assert "may run under ch alone, and no site of fleet 'mine' does (eu, us)" in line
+    """Of the two sites, in the US and the EU, the first has no nodes."""
+    for place in ("ch", "us"):
+        bound = "{_target_: hcsim.traces._attributes.Attributes, dataset_share: 0, residency_share: 1, residency: %s}"
+        line = refused(tmp_path / "run", *world(tmp_path, bound % place))
+        assert f"may run under {place} alone, and no site of fleet 'mine' with nodes does (eu)" in line
 
 
 def test_data_of_bound_jobs_that_lie_where_they_may_not_be(tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ class Audit:
             now.fail(
                 "columns that an event of this kind leaves empty", (node, value, detail), "-1, 0, 0 where not used"
             )
+        if self.data.closing and kind not in (Kind.METERED, Kind.ENDED):
+            now.fail("a transfer was metered before", "more rows", "the last instant of a billing month, or of the log")
         do = self._do.get(kind)
         if do is not None:
             do(subject, node, value, detail)
@@ -128,8 +130,8 @@ class Audit:
             at_s, kind, subject, value, _ = self._series[0]
             self._now.fail(f"{Kind(kind).name} of {subject} at {at_s:g} s is missing", "none", f"{value:g}")
 
-    def close(self) -> None:
-        """The log is over.
+    def close(self, whole: bool = True) -> None:
+        """The log is over; not ``whole``: it breaks off.
 
         Raises:
             Breach: a sum does not add up.
@@ -137,7 +139,7 @@ class Audit:
         self._settle(self.now)
         self.nodes.meter()
         self.lives.close()
-        self.data.close(self._shared)
+        self.data.close(self._shared, whole)
         self.data.stored.close()
         self.nodes.shares.close()
         for p, (pool, use) in enumerate(zip(self.fleet.pools, self.nodes.gpu_seconds(), strict=True)):
@@ -171,6 +173,7 @@ class Audit:
             Kind.RELEASING: lambda n, *_: self._releasing(node_(n)),
             Kind.PRICE_CHANGED: self._price_changed,
             Kind.CARBON_CHANGED: self._carbon_changed,
+            Kind.NOTICE: lambda n, _, value, __: nodes.noticed(node_(n), value),
             Kind.STOCK_CHANGED: lambda p, _, value, __: nodes.stocked(pool(p), value),
             Kind.ARRIVED: lambda j, *_: lives.arrived(j),
             Kind.PLACED: placed,
@@ -265,7 +268,7 @@ class Audit:
         self._expected(Kind.CARBON_CHANGED, s, grams)
 
 
-_MOVES = {Kind.TRANSFERRING, Kind.TRANSFERRED}
+_MOVES = {Kind.TRANSFERRING, Kind.TRANSFERRED, Kind.METERED}
 #: Kinds that say something in these columns (hcsim.events); others leave them at -1 and 0.
 _NODE = {
     *_MOVES,

@@ -67,6 +67,7 @@ class Data:
         self._links_down: dict[int, float] = {}
         self.cuts: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)  # link -> when it was down
         self.placements = 0
+        self.closing = False  # bytes were metered as they are in the last instant of a log alone
         self._gb: defaultdict[tuple[str, int], float] = defaultdict(float)
         self.egress_usd = 0.0
         self.egress_of: defaultdict[tuple[int, int], float] = defaultdict(float)  # (job, site that bytes left) -> USD
@@ -189,10 +190,9 @@ class Data:
         self._again(transfer)
 
     def metered(self, job: int, source: int, target: int, carried_bytes: float) -> None:
-        """METERED: what has gone until the end of a billing month."""
+        """METERED: what has gone until the end of a billing month, or of the log."""
         now = self.now
-        if nextafter(now.time_s, inf) % BILLING_MONTH_S:
-            now.fail("a transfer is metered", f"{now.time_s:g} s", "the last instant of a billing month")
+        self.closing |= nextafter(now.time_s, inf) % BILLING_MONTH_S > 0
         mine = [t for t in self._open.get((source, target), ()) if t.job == job and t.metered_s != now.time_s]
         if not mine:
             now.fail(f"a transfer of job {job} over {self._way(source, target)} is metered", "none", "one under way")
@@ -202,6 +202,7 @@ class Data:
             now.fail(f"bytes of job {job} that are metered", carried_bytes, limit)
         transfer.metered_bytes += carried_bytes
         transfer.metered_s = now.time_s
+        transfer.row, transfer.event = now.row, now.event
         self._charge(job, source, target, carried_bytes)
 
     def _charge(self, job: int, source: int, target: int, carried_bytes: float) -> None:
@@ -327,7 +328,7 @@ class Data:
                 self.now.fail(f"cache of {self.fleet.site_names[site]}", f"{held:g} bytes", f"at most {room:g}")
         self._look_at.clear()
 
-    def close(self, shared: bool) -> None:
+    def close(self, shared: bool, whole: bool) -> None:
         """No link, way out of a site or way in can have carried more than its capacity, whatever shares it gave.
 
         Transfers are jobs on one machine with a release (their begin) and a due time (their end, less the latency):
@@ -336,6 +337,12 @@ class Data:
         """
         for number, begin_s in self._links_down.items():
             self.cuts[number].append((begin_s, inf))
+        for t in self.transfers if whole and not self.live else ():
+            if t.carried_bytes < 0:
+                if self.now.time_s not in (t.begin_s, t.metered_s):
+                    way = self._way(t.source, t.target)
+                    self.now.fail(f"what job {t.job} has carried over {way} as the log ends", "not METERED", "METERED")
+                t.carried_bytes, t.end_s, t.cut = t.metered_bytes, self.now.time_s, True
         over = [t for t in self.transfers if t.carried_bytes >= 0]
         names = self.fleet.site_names
         for i, link in enumerate(self.fleet.links):

@@ -138,7 +138,7 @@ def audit_run(
             at += len(chunk)
             if watch is not None:
                 watch(at, len(rows))
-        audit.close()
+        audit.close(whole=bool(summary))
         bill_usd = compare(audit, folder, log, summary)
     except Breach as breach:
         return Report(audit, bill_usd, breach, notes)

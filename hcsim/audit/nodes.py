@@ -46,8 +46,9 @@ class Nodes:
             self._level[p][_OFF if self.state[node] == OFF else _IDLE] += 1000 * self.size[p]
         # what may be rented
         self._limits = [(q.name, q.gpus, self._matching(q.provider, q.site, q.gpu, q.region)) for q in fleet.limits]
-        self._on = [0] * len(fleet.pools)  # nodes of rented pools that are not off
+        self._on = [0] * len(fleet.pools)  # nodes of rented pools that are up or boot
         self._stock = [inf] * len(fleet.pools)
+        self._notices: defaultdict[int, dict[float, float]] = defaultdict(dict)  # node -> when it goes -> when told
         self._budgets = [(b, self._matching(b.provider)) for b in fleet.budgets]
         self._spent = [0.0] * len(fleet.budgets)
         self._metered_s = 0.0
@@ -163,10 +164,11 @@ class Nodes:
                 self._count(level, self._use[gpu], sign)
                 level[_OFF] -= sign * 1000
         self.state[node] = state
+        if state in (OFF, DOWN):
+            self._notices.pop(node, None)
         if self.pools[p].elastic:
             self._meter()
-            if OFF in (was, state):
-                self._on[p] += 1 if was == OFF else -1
+            self._on[p] += (state in (UP, BOOTING)) - (was in (UP, BOOTING))
             (self._booting.add if state == BOOTING else self._booting.discard)(node)
             if state == UP:
                 self._since_up[node] = self.now.time_s
@@ -220,7 +222,18 @@ class Nodes:
         p = self.pool_of[node]
         if reclaimed and self.pools[p].market != "spot":
             self.now.fail(f"{self.name(node)} is reclaimed", self.pools[p].market, "a spot node")
+        notice_s, now = self.pools[p].reclaim.notice_s, self.now.time_s
+        if reclaimed and notice_s and not self.live:
+            told_s = self._notices.get(node, {}).get(now)
+            due_s = max(now - notice_s, self._since_up.get(node, 0.0))
+            if told_s is None or told_s > due_s + 1e-9 * due_s:
+                told = "not announced" if told_s is None else f"announced at {told_s:,.10g} s"
+                self.now.fail(f"{self.name(node)} is reclaimed", told, f"a NOTICE by {due_s:,.10g} s")
         self._become(node, DOWN, UP, BOOTING)
+
+    def noticed(self, node: int, when_s: float) -> None:
+        """NOTICE."""
+        self._notices[node].setdefault(when_s, self.now.time_s)
 
     def stocked(self, p: int, nodes: float) -> None:
         """STOCK_CHANGED."""

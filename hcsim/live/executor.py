@@ -130,6 +130,10 @@ class LocalExecutor:
         """Report a TIMER event at that time."""
         self._later(time_s, lambda: ((self._now, Kind.TIMER, 0, -1, 0.0, 0.0),), works=False)
 
+    def last(self) -> Sequence[Row]:
+        """Nothing: transfers are told at their beginning."""
+        return ()
+
     def close(self) -> None:
         """Kill what still runs and remove the checkpoints."""
         for job in list(self._workers):

@@ -67,6 +67,7 @@ class Data:
         self._uses: dict[int, tuple[int, _Copy]] = {}  # job -> (site, copy) that it runs on, or will
         self.none = not len(world.jobs.dataset_sites)
         self._open: dict[Transfer, tuple[int, float]] = {}  # transfer under way -> its job, bytes metered so far
+        self._metered_s = -1.0
         self._month = -1  # the billing month whose end will be heard of
 
     def dataset(self, job: int) -> int:
@@ -142,19 +143,26 @@ class Data:
         month = int(self._world.now // BILLING_MONTH_S)
         if month != self._month:
             self._month = month
-            self._world.at(nextafter((month + 1) * BILLING_MONTH_S, 0.0), self._meter)
+            self._world.at(nextafter((month + 1) * BILLING_MONTH_S, 0.0), self._month_ends)
         return transfer
 
-    def _meter(self) -> None:
-        """A billing month is over: what has gone of each transfer counts in it."""
-        self._month = -1
+    def meter(self) -> None:
+        """What has gone of each transfer until now counts, once in an instant."""
+        if self._metered_s == self._world.now:
+            return
+        self._metered_s = self._world.now
         for transfer, (job, before) in self._open.items():
             carried = self.network.carried(transfer)
             self._open[transfer] = (job, carried)
             self._told(Kind.METERED, job, transfer.pair[0], carried - before, transfer.pair[1])
+
+    def _month_ends(self) -> None:
+        """A billing month is over: what has gone of each transfer counts in it."""
+        self._month = -1
+        self.meter()
         if self._open:
             self._month = int(self._world.now // BILLING_MONTH_S) + 1
-            self._world.at(nextafter((self._month + 1) * BILLING_MONTH_S, 0.0), self._meter)
+            self._world.at(nextafter((self._month + 1) * BILLING_MONTH_S, 0.0), self._month_ends)
 
     def _over(self, job: int, transfer: Transfer, carried_bytes: float) -> None:
         source, target = transfer.pair

@@ -26,7 +26,7 @@ class LaneEnvironment(simpy.Environment):
     """
 
     def __init__(self, arrival_s: memoryview, until_s: float = inf) -> None:
-        super().__init__()
+        super().__init__(0.0)
         self.arrival_s = arrival_s
         self.until_s = until_s
         self.end_s = inf  # until_s once the run was cut there
@@ -65,7 +65,7 @@ class LaneEnvironment(simpy.Environment):
             if t == inf:
                 return
             if t > until_s:
-                self.end_s = until_s
+                self.end_s = self._now = until_s
                 return
             if coming <= t and not queued and (not due or due[0][0] > t):  # the commonest instant, made short
                 self._now = t

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ def open_markets(world: Simulation) -> None:
     fleet = world.fleet
     for p, pool in enumerate(fleet.pools):
         if pool.price is not None:
+            if pool.reclaim.notice_s and isfinite(pool.reclaim.bid_usd_per_gpu_h):
+                world.process(_bid_notices(world, p, pool, pool.price))
             world.process(_prices(world, p, pool, pool.price))
         if pool.stock is not None:
             world.process(_stock(world, p, pool.stock))
@@ -67,20 +70,26 @@ def _over(series: Series, value: float) -> float:
 
 def _prices(world: Simulation, p: int, pool: NodePool, price: Series) -> Events:
     """The price as it changes; nodes go while it is above their bid."""
-    bid, notice_s = pool.reclaim.bid_usd_per_gpu_h, pool.reclaim.notice_s
+    bid = pool.reclaim.bid_usd_per_gpu_h
     world.nodes.limit(p, "bid", 0.0 if pool.usd_at(price.at(0.0)) > bid else inf)
     for t, value in price.changes(0.0):
         usd = value if value != value else pool.usd_at(value)
-        if usd > bid and notice_s:
-            yield _until(world, t - notice_s)
-            for node in world.nodes.rented(p):
-                world.nodes.notice(node, t)
         yield _until(world, t)
         world.set_price(p, _over(price, usd))
         if usd > bid:
             for node in world.nodes.rented(p):
                 world.nodes.reclaim(node)
         world.nodes.limit(p, "bid", 0.0 if usd > bid else inf)
+
+
+def _bid_notices(world: Simulation, p: int, pool: NodePool, price: Series) -> Events:
+    """Nodes are warned before the price is above their bid."""
+    first = world.fleet.first_node
+    for t, value in price.changes(0.0):
+        yield _until(world, t - pool.reclaim.notice_s)
+        if pool.usd_at(value) > pool.reclaim.bid_usd_per_gpu_h:
+            for node in range(first[p], first[p + 1]):
+                world.nodes.warn(node, t)
 
 
 def _stock(world: Simulation, p: int, stock: Series) -> Events:
@@ -94,32 +103,37 @@ def _stock(world: Simulation, p: int, stock: Series) -> Events:
 def _falls(world: Simulation, p: int, pool: NodePool, beyond: Series) -> Events:
     """Nodes beyond what there is are warned, and go."""
     notice_s, level = pool.reclaim.notice_s, beyond.at(0.0)
+
+    def fall(value: int, k: int) -> None:  # after all that comes up in this instant
+        world.at(world.now, lambda: world.nodes.reclaim_beyond(p, value, k))
+
     for k, (t, value) in enumerate(beyond.changes(0.0)):
-        falls = value < level
-        if falls and notice_s:
-            yield _until(world, t - notice_s)
-            nodes = world.nodes.rented(p)
-            for node in world.nodes.unlucky(nodes, len(nodes) - int(value), k):
-                world.nodes.notice(node, t)
-        yield _until(world, t)
+        if value < level:
+            if notice_s:
+                yield _until(world, t - notice_s)
+                world.nodes.warn_beyond(p, t, int(value), k)
+            else:
+                yield _until(world, t)
+            world.at(t, partial(fall, int(value), k))
+        elif value != value:
+            yield _until(world, t)
         level = _over(beyond, value)
-        if falls:
-            nodes = world.nodes.rented(p)
-            for node in world.nodes.unlucky(nodes, len(nodes) - int(value), k):
-                world.nodes.reclaim(node)
 
 
 def _hazard(world: Simulation, node: int, pool: NodePool) -> Events:
     """Times at which a slot's node is reclaimed, if there is one: a Poisson process, whatever the strategy does."""
     k, at_s = 0, 0.0
-    while True:
-        at_s += exponential(pool.reclaim.mtbf_s, uniform(world.seed, _HAZARD, node, k))
-        if pool.reclaim.notice_s:
-            yield _until(world, at_s - pool.reclaim.notice_s)
-            world.nodes.notice(node, at_s)
-        yield _until(world, at_s)
+
+    def hit() -> None:
         if world.nodes.up[node]:
             world.nodes.reclaim(node)
+
+    while True:
+        at_s += exponential(pool.reclaim.mtbf_s, uniform(world.seed, _HAZARD, node, k))
+        yield _until(world, at_s - pool.reclaim.notice_s)
+        if pool.reclaim.notice_s:
+            world.nodes.warn(node, at_s)
+        world.at(at_s, hit)
         k += 1
 
 

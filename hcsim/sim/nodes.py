@@ -26,7 +26,9 @@ class Nodes:
         self._pool_of = world.fleet.node_pool
         self.up = bytearray(0 if world.fleet.pools[p].elastic else 1 for p in self._pool_of)
         self.down: dict[int, set[str]] = {}  # node -> what keeps it down
-        self.noticed: dict[int, tuple[float, float]] = {}  # node -> when it will be reclaimed, when that was told
+        self._notices: dict[int, dict[float, float]] = {}  # node that is up -> when it goes -> when that was told
+        self._ends: dict[int, set[float]] = {}  # rented slot -> times at which whatever is up there goes
+        self._falls: list[dict[float, int]] = [{} for _ in world.fleet.pools]  # when stock will fall -> to how many
         self._booting: dict[int, int] = {}  # node -> number of its boot
         self._out: dict[int, set[str]] = {}  # rented slot -> outages of its own that keep it from coming up
         self._late: set[int] = set()  # nodes whose boot is over and that wait for the end of these
@@ -51,8 +53,7 @@ class Nodes:
             seconds = lognormal(pool.boot_s, pool.boot_cv, uniform(world.seed, _BOOT, node, slot))
             seconds += lognormal(pool.image_s, pool.image_cv, uniform(world.seed, _IMAGE, node, slot))
         if now + seconds <= now and not self._out.get(node):
-            self.up[node] = 1
-            world.tell(Kind.NODE_UP, node)
+            self._appear(node)
             return
         self._boots += 1
         number = self._booting[node] = self._boots
@@ -73,12 +74,23 @@ class Nodes:
             self.put_off(node)  # whoever pays is asked first
             return
         del self._booting[node]
+        self._appear(node)
+
+    def _appear(self, node: int) -> None:
+        """A rented node is up; what it could not be warned of before it is warned of now."""
         self.up[node] = 1
         self._world.tell(Kind.NODE_UP, node)
+        p, now = self._pool_of[node], self._world.now
+        for when_s in sorted(self._ends.get(node, ())):
+            self._notice(node, when_s)
+        for when_s, level in self._falls[p].items():
+            if when_s > now and self._standing(p, when_s) > level:
+                self._notice(node, when_s)
 
     def put_off(self, node: int) -> None:
         """A node comes up at the next time that the clock can tell: what happens now is heard of before."""
         self.up[node] = 0
+        self._unwarn(node)
         self._boots += 1
         number = self._booting[node] = self._boots
         later_s = nextafter(self._world.now, inf)
@@ -109,7 +121,7 @@ class Nodes:
     def halt(self, node: int) -> None:
         """Give a rented node back."""
         self.up[node] = 0
-        self.noticed.pop(node, None)
+        self._unwarn(node)
         self._world.tell(Kind.NODE_OFF, node)
 
     def _stocked(self, p: int) -> bool:
@@ -157,7 +169,7 @@ class Nodes:
         if not self.up[node]:
             return
         self.up[node] = 0
-        self.noticed.pop(node, None)
+        self._unwarn(node)
         self.down[node] = {cause}
         came_up = (world.now, Kind.NODE_UP, node, -1, 0.0, 0.0)
         if came_up in world.rows:  # losses come first in an instant, so it has not been up at all
@@ -182,18 +194,58 @@ class Nodes:
             self.up[node] = 1
             world.tell(Kind.NODE_UP, node)
 
-    def notice(self, node: int, when_s: float) -> None:
-        """Say that a node will be reclaimed."""
-        if self.up[node] and node not in self.noticed:
-            self.noticed[node] = (when_s, self._world.now)
+    def _notice(self, node: int, when_s: float) -> None:
+        """Say that a node will be reclaimed, once."""
+        told = self._notices.setdefault(node, {})
+        if when_s > self._world.now and when_s not in told:
+            told[when_s] = self._world.now
             self._world.tell(Kind.NOTICE, node, value=when_s)
 
-    def reclaim(self, node: int) -> None:
-        """The market takes a rented node back; what runs on it has had its notice, if this is the time it gave, to
-        write a checkpoint."""
-        when_s, told_s = self.noticed.get(node, (inf, inf))
+    def _unwarn(self, node: int) -> None:
+        """A node goes: its notices are void, and those of this instant have not been told."""
+        if self._notices.pop(node, None):
+            rows = self._world.rows
+            rows[:] = [row for row in rows if row[1] != Kind.NOTICE or row[2] != node]
+
+    def warn(self, node: int, when_s: float) -> None:
+        """What is up in a slot at a time will go then: a node that is up is told, others when they come up."""
+        ends = self._ends.setdefault(node, set())
+        ends.difference_update([each for each in ends if each < self._world.now])
+        ends.add(when_s)
+        if self.up[node]:
+            self._notice(node, when_s)
+
+    def warn_beyond(self, p: int, when_s: float, level: int, salt: int) -> None:
+        """A pool's nodes beyond so many will go at a time: those that are up are told, others when they come up."""
+        self._falls[p][when_s] = level
+        standing = [node for node in self.rented(p) if self.up[node] and self._stands(node, when_s)]
+        for node in self.unlucky(standing, len(standing) - level, salt):
+            self._notice(node, when_s)
+
+    def reclaim_beyond(self, p: int, level: int, salt: int) -> None:
+        """A pool's nodes beyond so many go: first those that were warned, which leaves no others that are up."""
         now = self._world.now
-        self._take(node, 1.0, now - told_s if when_s == now else 0.0)
+        warned = self._falls[p].pop(now, None) is not None
+        for node in self.rented(p) if warned else ():
+            if not self._stands(node, now):
+                self.reclaim(node)
+        nodes = self.rented(p)
+        others = [node for node in nodes if not (warned and self.up[node])]
+        for node in self.unlucky(others, len(nodes) - level, salt):
+            self.reclaim(node)
+
+    def _stands(self, node: int, when_s: float) -> bool:
+        """Whether nothing says that a node is gone by then."""
+        return not any(each <= when_s for each in self._notices.get(node, ()))
+
+    def _standing(self, p: int, when_s: float) -> int:
+        return sum(self.up[node] and self._stands(node, when_s) for node in self.rented(p))
+
+    def reclaim(self, node: int) -> None:
+        """The market takes what is up or boots in a slot; what runs there has had its notice, if this is the time it
+        gave, to write a checkpoint."""
+        now = self._world.now
+        self._take(node, 1.0, now - self._notices.get(node, {}).get(now, now))
 
     def stop(self, node: int, warned_s: float) -> None:
         """A rented node goes because a budget cannot pay it on."""
@@ -201,7 +253,7 @@ class Nodes:
 
     def _take(self, node: int, why: float, warned_s: float) -> None:
         world = self._world
-        self.noticed.pop(node, None)
+        self._unwarn(node)
         self.cancel(node)
         if self.up[node]:
             self.up[node] = 0

@@ -13,6 +13,7 @@ import simpy
 
 from hcsim.actions import Allocation, Do, Order
 from hcsim.capacity import POPCOUNT
+from hcsim.constraints import check_checkpoints
 from hcsim.crashes import Crashes, mean_s
 from hcsim.events import Kind, Row
 from hcsim.model import Fleet, InputError, Jobs
@@ -92,10 +93,7 @@ class Simulation(LaneEnvironment):
         self._mtbf_s = mean_s(job_mtbf_s, jobs.gpus)  # None: jobs do not crash
         self._crashes: dict[int, tuple[int, float]] = {}  # job -> (crashes drawn, seconds that it runs until the last)
         self._crash_at: dict[int, float] = {}  # running job -> when it will crash, if it still runs
-        if (jobs.checkpoint_bytes > 0).any():  # a checkpoint may have to go from any site to any other
-            for source in set(fleet.pool_site):
-                for target in set(fleet.pool_site):
-                    fleet.link(source, target)
+        check_checkpoints(jobs, fleet)
         self._unfinished = n
         self._leases: dict[int, int] = {}  # job -> number of its lease
         self._lease_count = 0
@@ -141,6 +139,12 @@ class Simulation(LaneEnvironment):
     def wake_at(self, time_s: float) -> None:
         """Report a TIMER event at that time (now, if it has passed)."""
         self._report_at(time_s, Kind.TIMER, 0)
+
+    def last(self) -> Sequence[Row]:
+        """What has gone of the transfers that are under way."""
+        self.rows = []
+        self.data.meter()
+        return self.rows
 
     def close(self) -> None:
         """Nothing to stop: a simulation holds no outside resource."""

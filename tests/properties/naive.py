@@ -43,8 +43,8 @@ class Naive:
         return range(self.world.fleet.first_node[p], self.world.fleet.first_node[p + 1])
 
     def rented(self, pools: list[int]) -> int:
-        """GPUs of rented nodes of some pools that are not off."""
-        return sum(self.size[n] for p in pools for n in self.nodes(p) if self.books.node_state[n] != NodeState.OFF)
+        """GPUs of rented nodes of some pools that are up or boot."""
+        return sum(self.size[n] for p in pools for n in self.nodes(p) if self.on[n])
 
     def rentable(self, p: int) -> list[int]:
         """Nodes that are off, as many as quotas and stock leave."""

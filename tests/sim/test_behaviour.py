@@ -222,6 +222,14 @@ def test_quota_bounds_what_is_rented_at_one_time() -> None:
     assert sorted(starts(log).values()) == [10.0, 10.0, 110.0]
 
 
+def test_a_pool_whose_slots_are_all_rented_is_full_and_not_over_a_quota() -> None:
+    pool = NodePool("rent", "A100", 4, 2, 4.0, "on_demand", boot_s=10.0)
+    fleet = Fleet((Site("cloud", (pool,)),))
+    log = play(script((0.0, "provision", 0, 3)), fleet, jobs((0.0, 1.0, 1)))
+    assert len(story(log, "PROVISIONING")) == 2
+    assert refusals(log) == [(0.0, Verb.PROVISION, 0, Rule.CAPACITY)]
+
+
 # -- data --------------------------------------------------------------------------------------------------------------
 
 
@@ -674,8 +682,25 @@ def test_a_link_that_is_missing_is_named() -> None:
         (Site("a", (NodePool("x", "A100", 1, 1),)), Site("b", (NodePool("y", "A100", 1, 1),))), (Link("a", "b"),)
     )
     work = jobs((0.0, 10.0, 1), checkpoint_bytes=[1e9])
-    with pytest.raises(ValueError, match="no link b -> a"):
+    said = "no link b -> a to carry checkpoints over, and job 0 may run at both; trace.attributes.checkpoint_bytes=0"
+    with pytest.raises(ValueError, match=said):
         play(FirstFit(), fleet, work)
+    log = play(FirstFit(), fleet, jobs((0.0, 10.0, 1)))
+    assert story(log, "FINISHED") == [(10.0, "FINISHED", 0)]
+
+
+@pytest.mark.parametrize("bound", ["residency", "gpu_type"])
+def test_links_are_asked_only_where_one_job_may_go_both_ways(bound: str) -> None:
+    """Two sites without a link. Jobs of which each may run at one alone need none, nor does one without checkpoints."""
+    pools = (NodePool("x", "A100", 1, 2), NodePool("y", "T4", 1, 2))
+    fleet = Fleet((Site("a", pools[:1], "us"), Site("b", pools[1:], "eu")))
+    table = {"residencies": ("us", "eu")} if bound == "residency" else {"gpu_types": ("A100", "T4")}
+    columns: dict[str, Any] = {bound: [0, 1, -1], "checkpoint_bytes": [1e9, 1e9, 0.0]} | table
+    work = jobs((0.0, 10.0, 1), (0.0, 10.0, 1), (0.0, 10.0, 1), **columns)
+    assert len(story(play(FirstFit(), fleet, work), "FINISHED")) == 3
+    columns["checkpoint_bytes"] = [1e9] * 3
+    with pytest.raises(InputError, match="no link a -> b to carry checkpoints over, and job 2 may run at both"):
+        play(FirstFit(), fleet, jobs((0.0, 10.0, 1), (0.0, 10.0, 1), (0.0, 10.0, 1), **columns))
 
 
 def test_jobs_that_share_a_gpu_run_at_once_and_never_above_the_whole() -> None:

@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -219,3 +220,62 @@ def test_bytes_are_billed_in_the_month_in_which_they_went() -> None:
             other.see(row)
     assert dict(state.books.egress._gb) == pytest.approx({("t", 0): 2000.0, ("t", 1): 5500.0})
     assert replay(log, fleet, work, acts).sha256 == log.sha256
+
+
+def _under_way(fleet: Fleet, work: Jobs, acts: Any, until_s: float) -> tuple[float, npt.NDArray[Any]]:
+    """The egress of a run that ends with bytes under way, on which ledger, account, audit and replay agree; its log."""
+    log, state = Log(), State(fleet, work)
+    run(Simulation(fleet, work, until_s=until_s), acts, state, log)
+    rows = log.array()
+    ledger = bill(rows, fleet)
+    usd = float(ledger.usd[ledger.of("egress")].sum())
+    audit = Audit(fleet, work)
+    for row in rows.tolist():
+        audit.see(row)
+    audit.close()
+    assert audit.data.egress_usd == pytest.approx(usd)
+    gb = sum(dict(state.books.egress._gb).values())
+    assert gb * 0.1 == pytest.approx(usd)
+    assert replay(log, fleet, work, acts).sha256 == log.sha256
+    other = Audit(fleet, work)
+    with pytest.raises(Breach, match="not METERED"):
+        for row in rows[rows["kind"] != Kind.METERED].tolist():
+            other.see(row)
+        other.close()
+    more = rows.copy()
+    more["value"][more["kind"] == Kind.METERED] *= 1.5
+    other = Audit(fleet, work)
+    with pytest.raises(Breach, match="capacity of link"):
+        for row in more.tolist():
+            other.see(row)
+        other.close()
+    return usd, rows
+
+
+@pytest.mark.parametrize("until_s", [5000.0, BILLING_MONTH_S + 5000.0])
+def test_bytes_under_way_as_a_run_is_cut_are_billed(until_s: float) -> None:
+    """10 TB set out at 1 GB/s 5,000 s before the run is cut, also where a billing month's end is in between."""
+    begin_s = until_s - 5000.0
+    work = jobs((begin_s, 10.0, 4), dataset_site=[0], dataset_bytes=[1e13], dataset_sites=("home",))
+    usd, rows = _under_way(two(np.inf, usd_per_gb=0.1), work, Fifo(), until_s)
+    assert usd == pytest.approx(500.0)
+    assert [(r["time_s"], Kind(r["kind"])) for r in rows[-2:]] == [(until_s, Kind.METERED), (until_s, Kind.ENDED)]
+
+
+def test_bytes_that_are_staged_for_a_job_that_is_rejected_are_billed() -> None:
+    """The run ends with its only job, 2,000 s after the first byte: 2 TB."""
+    work = jobs((0.0, 10.0, 4), dataset_site=[0], dataset_bytes=[1e13], dataset_sites=("home",))
+    acts = script((0.0, "stage", 0, 1), (2000.0, "reject", 0))
+    usd, rows = _under_way(two(np.inf, usd_per_gb=0.1), work, acts, np.inf)
+    assert usd == pytest.approx(200.0)
+    assert (rows["time_s"][-1], Kind(rows["kind"][-1])) == (2000.0, Kind.METERED)
+
+
+def test_a_transfer_is_metered_at_the_end_of_a_month_or_of_the_log_alone() -> None:
+    work = jobs((0.0, 10.0, 4), dataset_site=[0], dataset_bytes=[1e13], dataset_sites=("home",))
+    audit = Audit(two(np.inf), work)
+    audit.see((0.0, Kind.ARRIVED, 0, -1, 0.0, 0.0))
+    audit.see((0.0, Kind.TRANSFERRING, 0, 0, 1e13, 1.0))
+    audit.see((10.0, Kind.METERED, 0, 0, 1e10, 1.0))
+    with pytest.raises(Breach, match="metered before"):
+        audit.see((11.0, Kind.TRANSFERRED, 0, 0, 1e9, 1.0))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from hcsim import Fleet, InputError, Jobs, Link, NodePool, Outage, Series, Site
+from hcsim import Fleet, InputError, Jobs, Link, NodePool, Outage, Quota, Series, Site
+from hcsim.audit import Audit
 from hcsim.control import run
 from hcsim.events import Kind
 from hcsim.log import Log
@@ -319,3 +320,28 @@ def test_its_dataset_stays_where_it_goes_on() -> None:
     log = play(script(fit=True), fleet, work, failing((50.0, 3)))
     finish_s = story(log, "FINISHED")[0][0]
     assert story(log, "EVICTED") == [(finish_s, "EVICTED", 0)]
+
+
+@pytest.mark.parametrize("limit", [{"quotas": (Quota(gpus=4),)}, {}], ids=["quota", "stock"])
+def test_a_rented_node_that_is_down_holds_no_quota_and_no_stock(limit: dict[str, Any]) -> None:
+    """One node may be rented. The first fails at 100; the job goes on at once on the second, and nothing breaks when
+    the first is repaired at 300 while the quota is used up."""
+
+    def failure(world: Simulation) -> Any:
+        yield world.timeout(100.0)
+        world.fail(0)
+        yield world.timeout(200.0)
+        world.repair(0)
+
+    more = {} if limit else {"stock": Series([0.0], [1.0], 1e9, "hold")}
+    pool = NodePool("rent", "A100", 4, 2, 4.0, "on_demand", idle_release_s=50.0, **more)
+    fleet = Fleet((Site("cloud", (pool,)),), **limit)
+    work = jobs((0.0, 500.0, 4), (0.0, 500.0, 4))
+    log = play(Fifo(), fleet, work, failure)
+    assert story(log, "STARTED", "NODE_OFF", "FINISHED")[:4] == [
+        (0.0, "STARTED", 0), (100.0, "STARTED", 0), (300.0, "NODE_OFF", 0), (600.0, "FINISHED", 0),
+    ]  # fmt: skip
+    audit = Audit(fleet, work)
+    for row in log.array().tolist():
+        audit.see(row)
+    audit.close()
