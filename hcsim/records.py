@@ -45,7 +45,7 @@ def of_trace(
         per: a column that values are divided by, such as ``gpus``.
         scale: what values are multiplied by: nodes of a pool for each that the trace probed, another currency.
         begin_s: the trace's time at which the run begins (default: its first).
-        beyond: what holds when the trace is over, see :class:`hcsim.series.Series`.
+        beyond: what holds when the trace is over, or has not begun, see :class:`hcsim.series.Series`.
 
     Raises:
         InputError: no such column, no row left, a value that is missing or negative, two rows of one time.
