@@ -345,7 +345,7 @@ def part(config: DictConfig, name: str) -> Any:
     try:
         made = hydra.utils.instantiate(node, _convert_="all")
     except InstantiationException as error:
-        raise InputError(_instantiation(error, name)) from None
+        raise InputError(_instantiation(error, name, node)) from None
     if not hasattr(made, _PARTS[name]):
         raise InputError(f"{name} is {quoted(made)}, which has no '{_PARTS[name]}'; its _target_ must name a {name}")
     return made
@@ -371,14 +371,16 @@ def named(chosen: dict[str, str]) -> dict[str, str]:
     return {name: chosen[name] for name in ("fleet", "trace", "strategy") if chosen.get(name)}
 
 
-def _instantiation(error: BaseException, name: str) -> str:
+def _instantiation(error: BaseException, name: str, node: Any) -> str:
     """What was wrong with a part, with its key."""
+    from hcsim.parts import place
+
+    key = re.search(r"full_key: (\S+)", str(error))
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):
-            return str(cause)
+            return (place(node, key.group(1)) if key else "") + str(cause)
         last, cause = cause, cause.__cause__
-    key = re.search(r"full_key: (\S+)", str(error))
     where = f"{name}.{key.group(1)}" if key else name
     return f"{where}: {type(last).__name__}: {str(last).splitlines()[0]}"
 

@@ -7,7 +7,7 @@ is frozen data; what becomes of it in a run is the world's and the state's.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 from typing import Literal
@@ -19,7 +19,7 @@ from hcsim.limits import Budget as Budget
 from hcsim.limits import Outage as Outage
 from hcsim.limits import Quota as Quota
 from hcsim.regions import known as known_region
-from hcsim.series import Series
+from hcsim.series import Series, name_series
 from hcsim.tariff import BILLING_MONTH_S as BILLING_MONTH_S
 from hcsim.tariff import GB as GB
 from hcsim.tariff import Tariff as Tariff
@@ -109,6 +109,11 @@ class NodePool:
 
     def __post_init__(self) -> None:
         where = f"pool '{self.name}'"
+        name_series(where, self, "price", "stock")
+        if isinstance(self.reclaim.beyond, Series):
+            object.__setattr__(
+                self, "reclaim", replace(self.reclaim, beyond=self.reclaim.beyond.named(f"{where}: beyond"))
+            )
         require(self.market in MARKETS, f"{where}: market '{self.market}' unknown; {nearest(self.market, MARKETS)}")
         require(self.nodes > 0, f"{where}: nodes is {self.nodes}, expected at least 1")
         require(
@@ -193,6 +198,7 @@ class Site:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(self.pools))  # configuration files give lists
         where, quota = f"site '{self.name}'", self.quota_gpus
+        name_series(where, self, "carbon")
         require(self.kind in SITES, f"{where}: kind '{self.kind}' unknown; {nearest(self.kind, SITES)}")
         require(quota is None or quota >= 1, f"{where}: quota_gpus is {quota}, expected at least 1 (null: no limit)")
         known_region(where, self.provider, self.region, cloud=self.kind == "cloud")

@@ -8,7 +8,7 @@ from math import inf
 from typing import Literal
 
 from hcsim.errors import in_bounds, nearest, require
-from hcsim.series import Series
+from hcsim.series import Series, name_series
 
 ScopeKind = Literal["node", "site", "provider", "link"]
 SCOPES: tuple[ScopeKind, ...] = ("node", "site", "provider", "link")
@@ -92,6 +92,7 @@ class Outage:
         windows = tuple((float(a), float(b)) for a, b in self.windows)
         object.__setattr__(self, "windows", windows)
         where = f"outage of {self.scope} '{self.name}'"
+        name_series(where, self, "down")
         require(self.scope in SCOPES, f"{where}: scope '{self.scope}' unknown; {nearest(self.scope, SCOPES)}")
         flat = [t for window in windows for t in window]
         ok = all(math.isfinite(t) and t >= 0 for t in flat) and flat == sorted(set(flat))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Series:
     end_s: float = 0.0
     beyond: Literal["stop", "hold", "wrap"] = "stop"
     source: str = "series"
+    _of = ""  # no field: what it is of is in no hash of it
 
     def __post_init__(self) -> None:
         time_s, value = np.array(self.time_s, np.float64), np.array(self.value, np.float64)
@@ -61,7 +63,13 @@ class Series:
 
     @property
     def _named(self) -> str:
-        return self.source if self.source == "series" else f"series {self.source}"
+        return self._of + (self.source if self.source == "series" else f"series {self.source}")
+
+    def named(self, of: str) -> Series:
+        """The same, whose errors say first what it is of, such as ``pool 'p': price``."""
+        found = copy.copy(self)
+        object.__setattr__(found, "_of", f"{of}: ")
+        return found
 
     @property
     def over(self) -> str:
@@ -163,3 +171,11 @@ class Series:
         """Short, and different for other values: it goes into the hash of a fleet."""
         crc = zlib.crc32(self.times.tobytes() + self.values.tobytes())
         return f"Series({self.source}, {len(self.times)} values, crc {crc:08x}, to {self.end_s:g} s, {self.beyond})"
+
+
+def name_series(where: str, owner: object, *keys: str) -> None:
+    """Let the errors of a frozen part's series name the part and the key."""
+    for key in keys:
+        series = getattr(owner, key)
+        if series is not None:
+            object.__setattr__(owner, key, series.named(f"{where}: {key}"))

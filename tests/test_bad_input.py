@@ -196,15 +196,15 @@ def of_file(folder: Path, text: str, **options: object) -> str:
         ),
         (
             "price: {_target_: hcsim.series.Series, time_s: [0, 5, 5], value: [1, 2, 3], beyond: hold}",
-            "series: time_s does not rise at [2]",
+            "pool 'p': price: series: time_s does not rise at [2]",
         ),
         (
             "price: {_target_: hcsim.series.Series, time_s: [0, 5], value: [1, 2], beyond: warp}",
-            "beyond is 'warp'; did you mean 'wrap'?",
+            "pool 'p': price: series: beyond is 'warp'; did you mean 'wrap'?",
         ),
         (
             "price: {_target_: hcsim.series.Series, time_s: [0, 20], value: [1, 2]}",
-            "series ends at 40 s and the run goes on; set beyond: hold or wrap",
+            "pool 'p': price: series ends at 40 s and the run goes on; set beyond: hold or wrap",
         ),
     ],
     ids=["price", "discount", "stock-out", "reclaim", "falls", "twice", "beyond", "short"],
