@@ -59,7 +59,10 @@ def price(book: str, region: str, item: str, market: str = "", *, _node_: Node) 
     unit that the key which takes it says."""
     from hcsim.money_commands import book as found
 
-    return found(book).usd(region, item, market, str(_node_._key() or ""))
+    taker: Any = _node_
+    while isinstance(taker._key(), int) or taker._key() == "value":  # of a series or a tariff: what that is of
+        taker = taker._get_parent()
+    return found(book).usd(region, item, market, str(taker._key() or ""))
 
 
 def tariff(book: str, name: str) -> dict[str, Any]:

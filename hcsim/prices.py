@@ -35,8 +35,8 @@ UNITS = {
 MARKETS = ("on_demand", "spot", "committed_1y", "committed_3y", "owned", "")
 #: What is not a GPU: the item's name -> the unit that fleets count it in.
 OTHER = {"storage": "gb_month", "control_plane": "h", "energy": "kwh"}
-#: Ends of keys of a configuration -> the unit of a price that belongs there.
-KEYS = {"_per_gpu_h": "gpu_h", "_per_gb_month": "gb_month", "_per_h": "h", "_per_kwh": "kwh"}
+#: Keys of a configuration that take prices and do not end with their unit, as ``_per_gpu_h`` does -> that unit.
+KEYS = {"price": "gpu_h", "tiers": "gb"}
 OLD_DAYS = 180
 
 
@@ -118,7 +118,7 @@ class Book:
         """The latest price of an item, in the unit that fleets count in.
 
         Args:
-            key: of the configuration that it is for, whose end names a unit (:data:`KEYS`); empty: any.
+            key: of the configuration that it is for, whose end names a unit (or :data:`KEYS`); empty: any.
 
         Raises:
             InputError: there is none, with the nearest name; it has ended; its unit is not that of the key.
@@ -135,7 +135,7 @@ class Book:
         what = " ".join(filter(None, (market, item)))
         ended = price.until is not None and price.until < self.as_of
         require(not ended, f"{where}: {what} in {region} ended on {price.until}, and no later price is known")
-        unit = next((unit for end, unit in KEYS.items() if key.endswith(end)), "")
+        unit = KEYS.get(key) or (key.rpartition("_per_")[2] if "_per_" in key else "")
         mine = UNITS[price.unit][0]
         require(unit in ("", mine), f"{where}: {what} is priced per {mine}, expected a price per {unit} for {key}")
         return price.per_unit_usd

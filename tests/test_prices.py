@@ -194,6 +194,27 @@ def test_a_price_of_another_unit_is_refused_where_a_configuration_takes_it(
         assert "spot H100 is priced per gpu_h, expected a price per" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("more", "unit"),
+    [
+        ("fleet.links.0.usd_per_gb=${usd:aws,us-east-1,storage}", "gb for usd_per_gb"),
+        ("+fleet.sites.1.pools.0.price={_target_:hcsim.series.Series,beyond:hold,time_s:[0],"
+         "value:[${usd:aws,us-east-1,storage}]}", "gpu_h for price"),
+        ("fleet.tariffs=[{_target_:hcsim.fleet.Tariff,name:t,tiers:[[.inf,${usd:aws,us-east-1,storage}]]}]",
+         "gb for tiers"),
+    ],
+    ids=["link", "series", "tier"],
+)  # fmt: skip
+def test_a_price_of_another_unit_is_refused_inside_a_series_and_for_egress(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, more: str, unit: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "fleet=hybrid", more, f"hydra.run.dir={tmp_path / 'r'}"])
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and err.count("\n") == 1
+    assert f"storage is priced per gb_month, expected a price per {unit}" in err
+
+
 def test_a_site_in_a_region_that_its_cloud_does_not_have() -> None:
     pool = NodePool("p", "H100", 8, 1)
     for provider, region, near in (("aws", "us-esat-1", "us-east-1"), ("gcp", "us-central", "us-central1"),
