@@ -105,8 +105,8 @@ def of_file(
 ) -> Series:
     """A column of a CSV file with a header, one record per line.
 
-    Columns ``currency`` and ``unit`` (in any case), where there are such, must say USD and the same for all records chosen; the unit
-    is that which the values' column ends with, as ``usd_per_gpu_h`` (``gpu_h`` or ``h``) and ``g_per_kwh`` do.
+    Columns ``currency`` and ``unit`` (in any case), where there are such, must say USD and the same for all records
+    chosen; the unit is that which the column of values ends with, as ``usd_per_gpu_h`` (``gpu_h`` or ``h``) does.
 
     Args:
         column: the values.
