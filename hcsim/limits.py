@@ -8,6 +8,7 @@ from math import inf
 from typing import Literal
 
 from hcsim.errors import in_bounds, nearest, require
+from hcsim.regions import region_of
 from hcsim.series import Series, name_series
 
 ScopeKind = Literal["node", "site", "provider", "link"]
@@ -22,7 +23,7 @@ class Quota:
         provider: the account: one provider is one account.
         site: the site's name.
         gpu: a GPU type, or a family of several with ``|`` between them, which count together.
-        region: the provider's name for it, as the sites give it.
+        region: the provider's name for it, as the sites give it; sites in its zones count as well.
     """
 
     gpus: int
@@ -44,6 +45,7 @@ class Quota:
 
     def covers(self, provider: str, region: str, site: str, gpu: str) -> bool:
         """Whether a pool there counts towards it."""
+        region = self.region if self.region == region_of(provider, region) else region
         mine = ((self.provider, provider), (self.region, region), (self.site, site))
         return all(a in ("", b) for a, b in mine) and (not self.gpu or gpu in self.gpu.split("|"))
 

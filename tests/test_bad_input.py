@@ -280,20 +280,19 @@ def test_price_records_that_can(tmp_path: Path) -> None:
     [
         ("gpus: 0", "quota of everything rented: gpus is 0, expected at least 1"),
         ("gpus: -1", "gpus is -1, expected at least 1"),
+        (
+            "gpus: 4",
+            "quota of everything rented: gpus is 4, expected at least 8, a node of what it limits; what may not",
+        ),
         ("gpus: 8, site: heer", "quota heer: no site 'heer'; did you mean 'here'?"),
         ("gpus: 8, account: c", "quotas.0: no parameter 'account'; known: gpu, gpus, provider, region, site"),
     ],
-    ids=["zero", "negative", "site", "key"],
+    ids=["zero", "negative", "small", "site", "key"],
 )
 def test_a_quota_that_cannot_be(tmp_path: Path, quota: str, said: str) -> None:
     args = rented(tmp_path, "usd_per_gpu_h: 1")
     given = f"+fleet.quotas=[{{_target_: hcsim.fleet.Quota, {quota}}}]"
     assert said in refused(tmp_path / "run", *args, given)
-
-
-def test_a_quota_below_a_node_leaves_nothing_to_run_on(tmp_path: Path) -> None:
-    quota = "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 1}]"
-    assert "pool (p: quota)" in refused(tmp_path / "run", *rented(tmp_path, "usd_per_gpu_h: 1"), quota)
 
 
 def world(tmp_path: Path, jobs: str, links: str = "[]") -> list[str]:
