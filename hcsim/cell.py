@@ -54,7 +54,8 @@ def play(config: DictConfig, folder: Path, chosen: dict[str, str], *, sweep: boo
         result.save(new)
     (folder / "error.txt").unlink(missing_ok=True)
     summary = result.summary
-    for note in (summary["trace_left_out"], summary["left_out"], lost(summary), fell_back(summary)):
+    notes = (*(summary[key] for key in ("trace_left_out", "left_out", "no_route")), lost(summary), fell_back(summary))
+    for note in notes:
         if note:
             print(f"hcsim: note: {note}", file=sys.stderr)
     print(told(result.summary, folder))

@@ -59,7 +59,10 @@ def price(book: str, region: str, item: str, market: str = "", *, _node_: Node) 
     unit that the key which takes it says."""
     from hcsim.money_commands import book as found
 
-    return found(book).usd(region, item, market, str(_node_._key() or ""))
+    taker: Any = _node_
+    while isinstance(taker._key(), int) or taker._key() == "value":  # of a series or a tariff: what that is of
+        taker = taker._get_parent()
+    return found(book).usd(region, item, market, str(taker._key() or ""))
 
 
 def tariff(book: str, name: str) -> dict[str, Any]:
@@ -345,7 +348,7 @@ def part(config: DictConfig, name: str) -> Any:
     try:
         made = hydra.utils.instantiate(node, _convert_="all")
     except InstantiationException as error:
-        raise InputError(_instantiation(error, name)) from None
+        raise InputError(_instantiation(error, name, node)) from None
     if not hasattr(made, _PARTS[name]):
         raise InputError(f"{name} is {quoted(made)}, which has no '{_PARTS[name]}'; its _target_ must name a {name}")
     return made
@@ -371,14 +374,16 @@ def named(chosen: dict[str, str]) -> dict[str, str]:
     return {name: chosen[name] for name in ("fleet", "trace", "strategy") if chosen.get(name)}
 
 
-def _instantiation(error: BaseException, name: str) -> str:
+def _instantiation(error: BaseException, name: str, node: Any) -> str:
     """What was wrong with a part, with its key."""
+    from hcsim.parts import place
+
+    key = re.search(r"full_key: (\S+)", str(error))
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):
-            return str(cause)
+            return (place(node, key.group(1)) if key else "") + str(cause)
         last, cause = cause, cause.__cause__
-    key = re.search(r"full_key: (\S+)", str(error))
     where = f"{name}.{key.group(1)}" if key else name
     return f"{where}: {type(last).__name__}: {str(last).splitlines()[0]}"
 

@@ -88,6 +88,27 @@ def demands(jobs: Jobs, fleet: Fleet) -> Demands:
     )
 
 
+def no_route(jobs: Jobs, fleet: Fleet, wanted: Demands) -> str:
+    """How many jobs that can be placed are barred from some pools because no link leads there from their data, in
+    words; empty if none are."""
+    classes = [c for c, row in enumerate(wanted.rules) if Rule.DATA in row and wanted.pools[c]]
+    if not classes:
+        return ""
+    mine = np.isin(wanted.job_class, classes)
+    rules = wanted.rules[wanted.job_class[int(np.argmax(mine))]]
+    home = dataset_homes(jobs.dataset_sites[jobs.dataset_site[int(np.argmax(mine))]], fleet)[0]
+    to = fleet.sites[fleet.pool_site[rules.index(Rule.DATA)]].name
+    pools = [
+        fleet.pools[p].name
+        for p in sorted({p for c in classes for p, r in enumerate(wanted.rules[c]) if r == Rule.DATA})
+    ]
+    names = ", ".join(pools[:4]) + (", ..." if len(pools) > 4 else "")
+    return (
+        f"{jobs.source}: {mine.sum()} of {len(jobs)} jobs are barred from {len(pools)} of {len(fleet.pools)} pools"
+        f" ({names}) for want of a route to their data, such as a link {fleet.sites[home].name} -> {to}"
+    )
+
+
 def _static_rules(want: dict[str, npt.NDArray[Any]], jobs: Jobs, fleet: Fleet) -> npt.NDArray[np.uint8]:
     """First failing static rule, shape (classes, pools)."""
     pools = fleet.pools

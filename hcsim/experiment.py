@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from hcsim.constraints import Rule, demands
+from hcsim.constraints import Rule, demands, no_route
 from hcsim.control import run
 from hcsim.estimators import Estimator, Noisy
 from hcsim.events import Row
@@ -117,16 +117,16 @@ class Experiment:
         fleet, jobs = self.executor.world(self.fleet, jobs)
         jobs = self.perf.runnable(fleet, jobs)
         submitted = len(jobs)
-        jobs, barred, left_out = self._feasible(fleet, jobs)
+        jobs, barred, left_out, unreached = self._feasible(fleet, jobs)
         knows = "runtime" in self.strategy.needs
         estimate = self.estimator.estimate_s(jobs, self.seed) if knows else None
         if knows and estimate is None:
             raise InputError(f"strategy {self.strategy.name} needs run times, and estimator=none gives none")
         told = None if estimate is None else np.ascontiguousarray(estimate).data
-        return Prepared(fleet, jobs, submitted, told, barred, left_out, time.process_time() - started)
+        return Prepared(fleet, jobs, submitted, told, barred, left_out, unreached, time.process_time() - started)
 
-    def _feasible(self, fleet: Fleet, jobs: Jobs) -> tuple[Jobs, Jobs | None, str]:
-        """The jobs that some pool could hold, those that none could, and what to say of these.
+    def _feasible(self, fleet: Fleet, jobs: Jobs) -> tuple[Jobs, Jobs | None, str, str]:
+        """The jobs that some pool could hold, those that none could, what to say of these, and of data without a route.
 
         Raises:
             InputError: a residency that no site of the fleet satisfies.
@@ -135,8 +135,9 @@ class Experiment:
             _some_site(jobs, fleet, code)
         wanted = demands(jobs, fleet)
         hopeless = [c for c, pools in enumerate(wanted.pools) if not pools]
+        unreached = no_route(jobs, fleet, wanted)
         if not hopeless:
-            return jobs, None, ""
+            return jobs, None, "", unreached
         bad = np.isin(wanted.job_class, hopeless)
         job = int(np.argmax(bad))
         rules = wanted.rules[wanted.job_class[job]]
@@ -146,7 +147,7 @@ class Experiment:
             raise InputError(f"{text}; on_infeasible=reject leaves them out")
         if bad.all():
             raise InputError(f"{text}, and no other is left to run")
-        return jobs.take(~bad), jobs.take(bad), f"{text} are left out"
+        return jobs.take(~bad), jobs.take(bad), f"{text} are left out", unreached
 
     def run(
         self, folder: str | Path | None = None, watch: Watch | None = None, ready: Prepared | None = None
@@ -184,6 +185,7 @@ class Experiment:
         summary["jobs_submitted"] = ready.submitted
         summary["jobs_infeasible"] = ready.submitted - len(ready.jobs)
         summary["left_out"] = ready.left_out
+        summary["no_route"] = ready.no_route
         summary["trace_left_out"] = ready.jobs.left_out
         summary["log_sha256"] = log.sha256
         summary["cpu_s"] = time.process_time() - started
@@ -250,6 +252,7 @@ class Prepared:
     estimate_s: memoryview | None
     barred: Jobs | None = None
     left_out: str = ""
+    no_route: str = ""
     cpu_s: float = 0.0
 
 

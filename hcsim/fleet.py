@@ -7,7 +7,7 @@ is frozen data; what becomes of it in a run is the world's and the state's.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 from typing import Literal
@@ -19,7 +19,8 @@ from hcsim.limits import Budget as Budget
 from hcsim.limits import Outage as Outage
 from hcsim.limits import Quota as Quota
 from hcsim.regions import known as known_region
-from hcsim.series import Series
+from hcsim.regions import known_provider, region_of
+from hcsim.series import Series, name_series
 from hcsim.tariff import BILLING_MONTH_S as BILLING_MONTH_S
 from hcsim.tariff import GB as GB
 from hcsim.tariff import Tariff as Tariff
@@ -109,6 +110,11 @@ class NodePool:
 
     def __post_init__(self) -> None:
         where = f"pool '{self.name}'"
+        name_series(where, self, "price", "stock")
+        if isinstance(self.reclaim.beyond, Series):
+            object.__setattr__(
+                self, "reclaim", replace(self.reclaim, beyond=self.reclaim.beyond.named(f"{where}: beyond"))
+            )
         require(self.market in MARKETS, f"{where}: market '{self.market}' unknown; {nearest(self.market, MARKETS)}")
         require(self.nodes > 0, f"{where}: nodes is {self.nodes}, expected at least 1")
         require(
@@ -193,8 +199,10 @@ class Site:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(self.pools))  # configuration files give lists
         where, quota = f"site '{self.name}'", self.quota_gpus
+        name_series(where, self, "carbon")
         require(self.kind in SITES, f"{where}: kind '{self.kind}' unknown; {nearest(self.kind, SITES)}")
         require(quota is None or quota >= 1, f"{where}: quota_gpus is {quota}, expected at least 1 (null: no limit)")
+        known_provider(where, self.provider)
         known_region(where, self.provider, self.region, cloud=self.kind == "cloud")
         require(self.cache_bytes >= 0, f"{where}: cache_bytes is {self.cache_bytes}, expected >= 0")
         for name in ("egress_bytes_per_s", "ingress_bytes_per_s"):
@@ -261,14 +269,14 @@ class Fleet:
         twice = next((end for end in ends if ends.count(end) > 1), None)
         require(twice is None, f"{where}: two links {' -> '.join(twice or ())}")
         providers = [s.provider for s in self.sites]
+        regions = sorted({name for s in self.sites if s.region for name in (s.region, region_of(s.provider, s.region))})
         for quota in self.quotas:
             _known(f"quota {quota.name}", "provider", quota.provider, providers)
-            _known(f"quota {quota.name}", "region", quota.region, [s.region for s in self.sites if s.region])
+            _known(f"quota {quota.name}", "region", quota.region, regions)
             _known(f"quota {quota.name}", "site", quota.site, names)
             for gpu in quota.gpu.split("|"):
                 _known(f"quota {quota.name}", "gpu", gpu, [p.gpu for p in self.pools])
-            covered = any(quota.covers(s.provider, s.region, s.name, p.gpu) for s in self.sites for p in s.pools)
-            require(covered, f"quota {quota.name}: no pool is all of that, so it limits nothing")
+        self._quotas_limit()
         for budget in self.budgets:
             _known("budget", "provider", budget.provider, providers)
         known = {"site": names, "provider": providers, "link": [f"{a} -> {b}" for a, b in ends]}
@@ -277,6 +285,17 @@ class Fleet:
                 self.node_number(outage.name)
             else:
                 _known("outage", outage.scope, outage.name, known[outage.scope], always=True)
+
+    def _quotas_limit(self) -> None:
+        """Each quota is of some rented pool, and leaves room for a node of one."""
+        for i, quota in enumerate(self.limits):
+            sizes = [p.gpus_per_node for p, mine in zip(self.pools, self.pool_quotas, strict=True) if i in mine]
+            own = i < len(self.limits) - len(self.quotas)
+            where, key = (f"site '{quota.site}'", "quota_gpus") if own else (f"quota {quota.name}", "gpus")
+            require(bool(sizes), f"{where}: no rented pool is all of that, so {key} limits nothing")
+            least = f"expected at least {min(sizes)}, a node of what it limits"
+            more = "what may not be rented is left out of the fleet"
+            require(quota.gpus >= min(sizes), f"{where}: {key} is {quota.gpus}, {least}; {more}")
 
     @cached_property
     def pools(self) -> tuple[NodePool, ...]:

@@ -8,7 +8,8 @@ from math import inf
 from typing import Literal
 
 from hcsim.errors import in_bounds, nearest, require
-from hcsim.series import Series
+from hcsim.regions import region_of
+from hcsim.series import Series, name_series
 
 ScopeKind = Literal["node", "site", "provider", "link"]
 SCOPES: tuple[ScopeKind, ...] = ("node", "site", "provider", "link")
@@ -22,7 +23,7 @@ class Quota:
         provider: the account: one provider is one account.
         site: the site's name.
         gpu: a GPU type, or a family of several with ``|`` between them, which count together.
-        region: the provider's name for it, as the sites give it.
+        region: the provider's name for it, as the sites give it; sites in its zones count as well.
     """
 
     gpus: int
@@ -44,6 +45,7 @@ class Quota:
 
     def covers(self, provider: str, region: str, site: str, gpu: str) -> bool:
         """Whether a pool there counts towards it."""
+        region = self.region if self.region == region_of(provider, region) else region
         mine = ((self.provider, provider), (self.region, region), (self.site, site))
         return all(a in ("", b) for a, b in mine) and (not self.gpu or gpu in self.gpu.split("|"))
 
@@ -92,6 +94,7 @@ class Outage:
         windows = tuple((float(a), float(b)) for a, b in self.windows)
         object.__setattr__(self, "windows", windows)
         where = f"outage of {self.scope} '{self.name}'"
+        name_series(where, self, "down")
         require(self.scope in SCOPES, f"{where}: scope '{self.scope}' unknown; {nearest(self.scope, SCOPES)}")
         flat = [t for window in windows for t in window]
         ok = all(math.isfinite(t) and t >= 0 for t in flat) and flat == sorted(set(flat))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pkgutil
+import re
 import sys
 import types
 import typing
@@ -119,3 +120,16 @@ def _target(path: str, key: str) -> Any:
         else:
             why = nearest(name, [each for each in vars(loaded) if not each.startswith("_")])
         raise InputError(f"{key}._target_ is '{path}', expected a name that can be imported ({why})") from None
+
+
+def place(node: Any, key: str) -> str:
+    """What a key in a part's configuration is of, for messages: ``pool 'p': price`` for ``sites[0].pools[0].price``.
+
+    Empty for what names itself: an entry of a list, or what stands in nothing that has a name.
+    """
+    *path, last = re.findall(r"[^.\[\]]+", key)
+    for step in path:
+        node = node[int(step)] if isinstance(node, list) else node[step]
+    if last.isdecimal() or not isinstance(node, dict) or "name" not in node or len(path) < 2:
+        return ""
+    return f"{path[-2].removesuffix('s')} '{node['name']}': {last}: "

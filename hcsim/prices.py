@@ -35,8 +35,8 @@ UNITS = {
 MARKETS = ("on_demand", "spot", "committed_1y", "committed_3y", "owned", "")
 #: What is not a GPU: the item's name -> the unit that fleets count it in.
 OTHER = {"storage": "gb_month", "control_plane": "h", "energy": "kwh"}
-#: Ends of keys of a configuration -> the unit of a price that belongs there.
-KEYS = {"_per_gpu_h": "gpu_h", "_per_gb_month": "gb_month", "_per_h": "h", "_per_kwh": "kwh"}
+#: Keys of a configuration that take prices and do not end with their unit, as ``_per_gpu_h`` does -> that unit.
+KEYS = {"price": "gpu_h", "tiers": "gb"}
 OLD_DAYS = 180
 
 
@@ -66,6 +66,19 @@ class When:
         except ValueError:
             return None
 
+    @property
+    def last(self) -> datetime.date:
+        """The last day that it may be."""
+        if self.first == datetime.date.min or self.text.count("-") == 2:
+            return self.first
+        months = 1 if "-" in self.text else 12
+        year, month = divmod(self.first.year * 12 + self.first.month - 1 + months, 12)
+        return (
+            datetime.date.fromordinal(datetime.date(year, month + 1, 1).toordinal() - 1)
+            if year < 10000
+            else datetime.date.max
+        )
+
     def __str__(self) -> str:
         return self.text
 
@@ -79,7 +92,7 @@ class Price:
         unit: of ``usd``; see :data:`UNITS`.
         gpus: of a node, where ``unit`` is of nodes.
         date: when the source said so. Until the next date of the same item, region and market.
-        until: the last day on which it held, where it has ended.
+        until: the last day, month or year in which it held, where it has ended.
     """
 
     region: str
@@ -91,7 +104,7 @@ class Price:
     market: str = ""
     gpus: int = 0
     sku: str = ""
-    until: datetime.date | None = None
+    until: When | None = None
 
     @property
     def per_unit_usd(self) -> float:
@@ -118,7 +131,7 @@ class Book:
         """The latest price of an item, in the unit that fleets count in.
 
         Args:
-            key: of the configuration that it is for, whose end names a unit (:data:`KEYS`); empty: any.
+            key: of the configuration that it is for, whose end names a unit (or :data:`KEYS`); empty: any.
 
         Raises:
             InputError: there is none, with the nearest name; it has ended; its unit is not that of the key.
@@ -133,9 +146,9 @@ class Book:
             require(given in known, f"{where}: no {field} '{given}'{of}; {nearest(given, known)}")
         price = max((p for p in self.prices if p.key == (region, item, market)), key=lambda p: p.date)
         what = " ".join(filter(None, (market, item)))
-        ended = price.until is not None and price.until < self.as_of
+        ended = price.until is not None and price.until.last < self.as_of
         require(not ended, f"{where}: {what} in {region} ended on {price.until}, and no later price is known")
-        unit = next((unit for end, unit in KEYS.items() if key.endswith(end)), "")
+        unit = KEYS.get(key) or (key.rpartition("_per_")[2] if "_per_" in key else "")
         mine = UNITS[price.unit][0]
         require(unit in ("", mine), f"{where}: {what} is priced per {mine}, expected a price per {unit} for {key}")
         return price.per_unit_usd
@@ -325,8 +338,8 @@ def _price(where: str, given: Any, sources: Mapping[str, str], as_of: datetime.d
     require(not nodes or row.gpus is not None, f"{where}: unit is {unit}, so gpus of a node are missing")
     require(nodes or row.gpus is None, f"{where}: gpus is {row.gpus}, expected none with unit {unit}")
     known_region(where, book, row.region, cloud=False)  # of a book that is named as a large cloud
-    until = row.until.first if row.until else None
-    early = until is not None and until < row.date.first
+    until: When | None = row.until
+    early = until is not None and until.last < row.date.first
     require(not early, f"{where}: until is {until}, expected {row.date} (date) or later")
     return Price(row.region, item, row.usd, unit, row.date, sources[row.source], market, row.gpus or 0, row.sku, until)
 
@@ -339,7 +352,7 @@ def _no_overlap(path: Path, prices: tuple[Price, ...]) -> None:
     for (region, item, market), same in by_key.items():
         same.sort(key=lambda pair: pair[1].date)
         for (i, a), (j, b) in pairwise(same):
-            clash = a.date.first == b.date.first or (a.until is not None and a.until >= b.date.first)
+            clash = a.date.first == b.date.first or (a.until is not None and a.until.last >= b.date.first)
             what = " ".join(filter(None, (market, item)))
             require(not clash, f"{path}: prices {i} and {j} overlap: both are of {what} in {region} on {b.date}")
 

@@ -45,7 +45,7 @@ def of_trace(
         per: a column that values are divided by, such as ``gpus``.
         scale: what values are multiplied by: nodes of a pool for each that the trace probed, another currency.
         begin_s: the trace's time at which the run begins (default: its first).
-        beyond: what holds when the trace is over, see :class:`hcsim.series.Series`.
+        beyond: what holds when the trace is over, or has not begun, see :class:`hcsim.series.Series`.
 
     Raises:
         InputError: no such column, no row left, a value that is missing or negative, two rows of one time.
@@ -105,8 +105,8 @@ def of_file(
 ) -> Series:
     """A column of a CSV file with a header, one record per line.
 
-    Columns ``currency`` and ``unit``, where there are such, must say USD and the same for all records chosen; the unit
-    is that which the values' column ends with, as ``usd_per_gpu_h`` (``gpu_h`` or ``h``) and ``g_per_kwh`` do.
+    Columns ``currency`` and ``unit`` (in any case), where there are such, must say USD and the same for all records
+    chosen; the unit is that which the column of values ends with, as ``usd_per_gpu_h`` (``gpu_h`` or ``h``) does.
 
     Args:
         column: the values.
@@ -132,16 +132,18 @@ def of_file(
             if all(row[name] == str(value) for name, value in (where or {}).items())
         ]
     require(bool(kept), f"{path}: no record" + (f" with {dict(where)}" if where else ""))
-    for name, expected in (("currency", "USD"), ("unit", kept[0][1].get("unit"))):
-        if name in names:
-            for line, row in kept:
-                ok = row[name] == expected
-                why = "expected USD" if name == "currency" else f"expected {expected} as in line {kept[0][0]}"
-                require(ok, f"{path}: line {line}: {name} is {row[name]}, {why}")
-
-    if "unit" in names and "_per_" in column:
-        line, unit = kept[0][0], kept[0][1]["unit"]
-        ok = bool(unit) and column.endswith(f"_{unit}")
+    folded = {name.strip().casefold(): name for name in reversed(names)}
+    line, first = kept[0]
+    if "currency" in folded:
+        for at, row in kept:
+            given = row[folded["currency"]]
+            require(given == "USD", f"{path}: line {at}: {folded['currency']} is {given}, expected USD")
+    if "unit" in folded:
+        unit = first[folded["unit"]]
+        for at, row in kept:
+            given = row[folded["unit"]]
+            require(given == unit, f"{path}: line {at}: {folded['unit']} is {given}, expected {unit} as in line {line}")
+        ok = "_per_" not in column or (bool(unit) and column.endswith(f"_{unit}"))
         require(ok, f"{path}: line {line}: unit is {unit}, expected that of {column}, {column.rpartition('_per_')[2]}")
 
     def numbers(name: str) -> Floats:

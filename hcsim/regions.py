@@ -39,9 +39,25 @@ def known(where: str, provider: str, name: str, *, cloud: bool = True) -> None:
     if not name or not (cloud or listed) or (not listed and name.startswith(f"{provider}:")):
         return
     there = regions(provider if listed else "")
-    zones = [_ZONE[provider]] if listed else list(_ZONE.values())
-    if name in there or any(re.sub(f"{zone}$", "", name) in there for zone in zones):
+    if region_of(provider, name) in there:
         return
     of = f"{provider} has" if listed else "the lists of clouds have"
     more = "" if listed else f"; a region that {provider} alone has is written '{provider}:{name}'"
     raise InputError(f"{where}: {of} no region '{name}'; {nearest(name, there)}{more}")
+
+
+def region_of(provider: str, name: str) -> str:
+    """The region that a zone of a large cloud lies in; any other name is a region itself."""
+    there = regions(provider if provider in _ZONE else "")
+    zones = [_ZONE[provider]] if provider in _ZONE else list(_ZONE.values())
+    outer = (re.sub(f"{zone}$", "", name) for zone in zones)
+    return name if name in there else next((each for each in outer if each in there), name)
+
+
+def known_provider(where: str, name: str) -> None:
+    """Raises:
+    InputError: a large cloud's name in other letters, which would be held against no list.
+    """
+    proper = name.casefold()
+    if proper in _ZONE and name != proper:
+        raise InputError(f"{where}: provider '{name}' unknown; {nearest(proper, _ZONE)}")

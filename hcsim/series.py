@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,14 +20,15 @@ BEYOND = ("stop", "hold", "wrap")
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Values that each hold from their time until the next one's. Before the first time the first value holds.
+    """Values that each hold from their time until the next one's.
 
     Args:
         time_s: seconds since the start of the run, ascending, shape (n,).
         value: shape (n,), finite.
         end_s: until when the last value is known (default: as long as the step before it).
         beyond: what holds after ``end_s``. ``stop``: nothing, a run that goes on so long ends with an error; ``hold``:
-            the last value; ``wrap``: all of it again.
+            the last value; ``wrap``: all of it again. What holds before the first time likewise: ``stop``: nothing, so
+            that it may not lie after 0; ``hold``: the first value; ``wrap``: the end of the round before.
         source: where it comes from, for messages.
     """
 
@@ -35,6 +37,7 @@ class Series:
     end_s: float = 0.0
     beyond: Literal["stop", "hold", "wrap"] = "stop"
     source: str = "series"
+    _of = ""  # no field: what it is of is in no hash of it
 
     def __post_init__(self) -> None:
         time_s, value = np.array(self.time_s, np.float64), np.array(self.value, np.float64)
@@ -50,6 +53,9 @@ class Series:
         end_s = self.end_s or float(time_s[-1] + (time_s[-1] - time_s[-2] if len(time_s) > 1 else 0.0))
         require(end_s >= time_s[-1], f"{where}: end_s is {end_s:g}, expected at least its last time {time_s[-1]:g}")
         require(self.beyond != "wrap" or end_s > time_s[0], f"{where}: of no length, which cannot wrap")
+        require(self.beyond != "stop" or time_s[0] <= 0,
+                f"{where}: begins at {time_s[0]:,.0f} s and the run at 0; let the run begin there (begin_s of a trace"
+                " or file), or set beyond: hold (its first value before) or wrap")  # fmt: skip
         for column in (time_s, value):
             column.setflags(write=False)
         for name, given in (("time_s", time_s), ("value", value), ("end_s", end_s)):
@@ -57,7 +63,13 @@ class Series:
 
     @property
     def _named(self) -> str:
-        return self.source if self.source == "series" else f"series {self.source}"
+        return self._of + (self.source if self.source == "series" else f"series {self.source}")
+
+    def named(self, of: str) -> Series:
+        """The same, whose errors say first what it is of, such as ``pool 'p': price``."""
+        found = copy.copy(self)
+        object.__setattr__(found, "_of", f"{of}: ")
+        return found
 
     @property
     def over(self) -> str:
@@ -83,11 +95,11 @@ class Series:
         return float(self.values[max(int(np.searchsorted(self.times, self._inside(t), side="right")) - 1, 0)])
 
     def _inside(self, t: float) -> float:
-        if t < self.end_s or self.beyond == "hold":
+        start = float(self.times[0])
+        if self.beyond == "hold" or (t < self.end_s and (t >= start or self.beyond == "stop")):
             return t
         if self.beyond == "stop":
             raise InputError(self.over)
-        start = float(self.times[0])
         return start + (t - start) % (self.end_s - start)
 
     def changes(self, after_s: float = -inf) -> Iterator[tuple[float, float]]:
@@ -95,10 +107,11 @@ class Series:
 
         With ``stop`` the last is (``end_s``, NaN): what is known is over.
         """
-        now = self.at(max(after_s, float(self.times[0]))) if after_s > -inf else float("nan")
-        offset_s, length_s = 0.0, self.end_s - float(self.times[0])
-        if self.beyond == "wrap" and after_s > self.end_s:
-            offset_s = (after_s - float(self.times[0])) // length_s * length_s
+        now = self.at(after_s) if after_s > -inf else float("nan")
+        start = float(self.times[0])
+        offset_s, length_s = 0.0, self.end_s - start
+        if self.beyond == "wrap" and after_s > -inf and not start <= after_s <= self.end_s:
+            offset_s = (after_s - start) // length_s * length_s
         while True:
             for t, value in zip((self.times + offset_s).tolist(), self.values.tolist(), strict=True):
                 if t > after_s and value != now:
@@ -118,9 +131,9 @@ class Series:
         times, values, start = self.times, self.values, float(self.times[0])
         inside = min(begin_s, np.nextafter(self.end_s, -inf)) if self.beyond == "stop" else begin_s
         first = self.at(inside)
-        if self.beyond == "wrap" and end_s > self.end_s:
+        if self.beyond == "wrap" and (end_s > self.end_s or begin_s < start):
             length_s = self.end_s - start
-            rounds = np.arange(max((begin_s - start) // length_s, 0.0), (end_s - start) // length_s + 1)
+            rounds = np.arange((begin_s - start) // length_s, (end_s - start) // length_s + 1)
             times = (times + rounds[:, None] * length_s).ravel()
             values = np.tile(values, len(rounds))
         i, j = np.searchsorted(times, (begin_s, end_s), side="right")
@@ -139,19 +152,30 @@ class Series:
             return out
 
         t = np.asarray(t, np.float64)
-        if self.beyond == "hold" or not (t > self.end_s).any():
+        start = float(self.times[0])
+        if self.beyond == "hold" or not ((t > self.end_s).any() or (self.beyond == "wrap" and start > 0)):
             return within(t)
         if self.beyond == "stop":
             self._inside(float(t.max()))
-        start = float(self.times[0])
         length_s = self.end_s - start
-        rounds = np.maximum((t - start) // length_s, 0.0)
         whole = within(np.array([self.end_s]))[0] - within(np.array([start]))[0]
-        inside = np.where(rounds > 0, start + (t - start) - rounds * length_s, t)
-        extra: Floats = within(inside) + rounds * whole
-        return extra
+
+        def wrapped(x: Floats) -> Floats:
+            rounds = (x - start) // length_s
+            out: Floats = within(x - rounds * length_s) + rounds * whole
+            return out
+
+        return wrapped(t) - wrapped(np.zeros(1))
 
     def __repr__(self) -> str:
         """Short, and different for other values: it goes into the hash of a fleet."""
         crc = zlib.crc32(self.times.tobytes() + self.values.tobytes())
         return f"Series({self.source}, {len(self.times)} values, crc {crc:08x}, to {self.end_s:g} s, {self.beyond})"
+
+
+def name_series(where: str, owner: object, *keys: str) -> None:
+    """Let the errors of a frozen part's series name the part and the key."""
+    for key in keys:
+        series = getattr(owner, key)
+        if series is not None:
+            object.__setattr__(owner, key, series.named(f"{where}: {key}"))

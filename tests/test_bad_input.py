@@ -196,15 +196,15 @@ def of_file(folder: Path, text: str, **options: object) -> str:
         ),
         (
             "price: {_target_: hcsim.series.Series, time_s: [0, 5, 5], value: [1, 2, 3], beyond: hold}",
-            "series: time_s does not rise at [2]",
+            "pool 'p': price: series: time_s does not rise at [2]",
         ),
         (
             "price: {_target_: hcsim.series.Series, time_s: [0, 5], value: [1, 2], beyond: warp}",
-            "beyond is 'warp'; did you mean 'wrap'?",
+            "pool 'p': price: series: beyond is 'warp'; did you mean 'wrap'?",
         ),
         (
             "price: {_target_: hcsim.series.Series, time_s: [0, 20], value: [1, 2]}",
-            "series ends at 40 s and the run goes on; set beyond: hold or wrap",
+            "pool 'p': price: series ends at 40 s and the run goes on; set beyond: hold or wrap",
         ),
     ],
     ids=["price", "discount", "stock-out", "reclaim", "falls", "twice", "beyond", "short"],
@@ -222,6 +222,11 @@ def test_a_market_that_cannot_be(tmp_path: Path, more: str, said: str) -> None:
         (PRICES + "0,9,x,USD,h\n", {}, "line 2: usd_per_gpu_h is 'x', expected a number"),
         (PRICES + "0,9,1,USD,h\n9,19,-1,USD,h\n", {}, "row 3: usd_per_gpu_h is -1, expected a finite number >= 0"),
         (PRICES + "0,9,1,USD,h\n9,19,2,EUR,h\n", {}, "line 3: currency is EUR, expected USD"),
+        (
+            PRICES.title().replace("Usd_Per_Gpu_H", "usd_per_gpu_h") + "0,9,1,EUR,h\n",
+            {"time": "Time_S"},
+            "line 2: Currency is EUR, expected USD",
+        ),
         (PRICES + "0,9,1,USD,h\n9,19,2,USD,s\n", {}, "line 3: unit is s, expected h as in line 2"),
         (PRICES + "0,9,1,USD,s\n", {}, "line 2: unit is s, expected that of usd_per_gpu_h, gpu_h"),
         (PRICES + "0,9,1,USD,h\n0,19,2,USD,h\n", {}, "row 3: overlaps the record of row 2"),
@@ -229,6 +234,7 @@ def test_a_market_that_cannot_be(tmp_path: Path, more: str, said: str) -> None:
         (PRICES + "0,9,1,USD,h\n11,19,2,USD,h\n", {"until": "until_s"}, "row 3: begins after the record of row 2 has"),
         (PRICES + "9,9,1,USD,h\n", {"until": "until_s"}, "row 2: ends before it begins"),
         (PRICES + "0,9,1,USD,h\n9,19,2,USD,h\n", {"until": "until_s"}, "ends at 19 s and the run goes on"),
+        (PRICES + "9000,9009,1,USD,h\n9009,9019,2,USD,h\n", {"begin_s": 0}, "begins at 9,000 s and the run at 0; let"),
         (PRICES + "0,9,1,USD,h\n", {"where": "{zone: a}"}, "no column 'zone'"),
         (PRICES + "0,9,1,USD,h\n", {"column": "usd_per_gpu"}, "did you mean 'usd_per_gpu_h'?"),
     ],
@@ -239,6 +245,7 @@ def test_a_market_that_cannot_be(tmp_path: Path, more: str, said: str) -> None:
         "text",
         "negative",
         "currency",
+        "capitals",
         "unit",
         "other-unit",
         "twice",
@@ -246,6 +253,7 @@ def test_a_market_that_cannot_be(tmp_path: Path, more: str, said: str) -> None:
         "gap",
         "backwards",
         "short",
+        "late",
         "where",
         "column",
     ],
@@ -272,20 +280,19 @@ def test_price_records_that_can(tmp_path: Path) -> None:
     [
         ("gpus: 0", "quota of everything rented: gpus is 0, expected at least 1"),
         ("gpus: -1", "gpus is -1, expected at least 1"),
+        (
+            "gpus: 4",
+            "quota of everything rented: gpus is 4, expected at least 8, a node of what it limits; what may not",
+        ),
         ("gpus: 8, site: heer", "quota heer: no site 'heer'; did you mean 'here'?"),
         ("gpus: 8, account: c", "quotas.0: no parameter 'account'; known: gpu, gpus, provider, region, site"),
     ],
-    ids=["zero", "negative", "site", "key"],
+    ids=["zero", "negative", "small", "site", "key"],
 )
 def test_a_quota_that_cannot_be(tmp_path: Path, quota: str, said: str) -> None:
     args = rented(tmp_path, "usd_per_gpu_h: 1")
     given = f"+fleet.quotas=[{{_target_: hcsim.fleet.Quota, {quota}}}]"
     assert said in refused(tmp_path / "run", *args, given)
-
-
-def test_a_quota_below_a_node_leaves_nothing_to_run_on(tmp_path: Path) -> None:
-    quota = "+fleet.quotas=[{_target_: hcsim.fleet.Quota, gpus: 1}]"
-    assert "pool (p: quota)" in refused(tmp_path / "run", *rented(tmp_path, "usd_per_gpu_h: 1"), quota)
 
 
 def world(tmp_path: Path, jobs: str, links: str = "[]") -> list[str]:
@@ -305,6 +312,28 @@ def test_a_site_without_a_route_to_the_data(tmp_path: Path) -> None:
     assert "fits no pool (p: data)" in refused(tmp_path / "run", *args)
     args = world(tmp_path, data.replace("[a]", "[c]"))
     assert "dataset site 'c' is not a site of fleet 'mine'" in refused(tmp_path / "run", *args)
+
+
+def test_jobs_whose_data_cannot_reach_some_pools_run_with_a_note(tmp_path: Path) -> None:
+    """A fleet without any link is one where everything runs beside its data: said, and no error."""
+    args = world(tmp_path, "{_target_: hcsim.traces._attributes.Attributes, dataset_share: 1, dataset_sites: [b, a]}")
+    fleet = tmp_path / "conf" / "fleet" / "mine.yaml"
+    own = POOL.format(gpu="A100", per_node=8, nodes=1, more="").replace("name: p", "name: q")
+    fleet.write_text(fleet.read_text().replace("pools: []", f"pools: {own}"))
+    said = hcsim("run", f"hydra.run.dir={tmp_path / 'run'}", *args)
+    assert said.status == 0
+    notes = [line for line in said.err.splitlines() if "route" in line]
+    found = re.fullmatch(
+        r"hcsim: note: twin: 5 of 5 jobs are barred from 2 of 2 pools \(q, p\) for want of a route to their data,"
+        r" such as a link ([ab]) -> ([ab])",
+        notes[0],
+    )
+    assert found and found[1] != found[2] and f"hcsim: note: {summary(tmp_path / 'run')['no_route']}" == notes[0]
+    linked = fleet.read_text().replace("links: []", "links: [{_target_: hcsim.model.Link, source: a, target: b}, "
+                                       "{_target_: hcsim.model.Link, source: b, target: a}]")  # fmt: skip
+    fleet.write_text(linked)
+    assert "route" not in hcsim("run", f"hydra.run.dir={tmp_path / 'other'}", *args).err
+    assert summary(tmp_path / "other")["no_route"] == ""
 
 
 def test_a_residency_that_no_site_satisfies(tmp_path: Path) -> None:

@@ -175,6 +175,24 @@ def test_a_date_may_be_as_coarse_as_its_source(tmp_path: Path) -> None:
     assert made(tmp_path, prices=dated[:1]).undated == 1
 
 
+def test_a_price_that_held_until_a_month_or_a_year_held_until_its_last_day(tmp_path: Path) -> None:
+    """Neither ended on the first day of it nor, given for a later month of the year, before it began."""
+    for date, until, next_date in (("2026-01", "2026-03", "2026-04-01"), ("2024-03", 2024, "2025-01-01")):
+        rows = price(date=next_date, usd=16.0)
+        rows[0] = rows[0] | {"date": date, "until": until}
+        assert made(tmp_path, prices=rows).usd("r", "H100", "spot") == 2.0
+    for date, until, next_date in (("2026-01", "2026-03", "2026-03-15"), ("2024-03", 2024, "2024-12-31")):
+        rows = price(date=next_date, usd=16.0)
+        rows[0] = rows[0] | {"date": date, "until": until}
+        with pytest.raises(InputError, match=f"prices 1 and 2 overlap: both are of spot H100 in r on {next_date}"):
+            made(tmp_path, prices=rows)
+    row = BOOK["prices"][0]
+    for as_of, until in (("2026-11-25", "2026-11"), ("2026-11-25", 2026), ("2026-02-28", "2026-02")):
+        assert made(tmp_path, as_of=as_of, prices=[row | {"until": until}]).usd("r", "H100", "spot") == 10.0
+    with pytest.raises(InputError, match="ended on 2026-02, and no later price is known"):
+        made(tmp_path, as_of="2026-03-01", prices=[row | {"until": "2026-02"}]).usd("r", "H100", "spot")
+
+
 @pytest.mark.parametrize(
     ("price", "said"),
     [("owned,us,energy", "energy is priced per kwh"), ("aws,us-east-2,storage", "storage is priced per gb_month")],
@@ -192,6 +210,27 @@ def test_a_price_of_another_unit_is_refused_where_a_configuration_takes_it(
             main(["run", f"+fleet.sites.1.{other}=${{usd:aws,us-east-2,H100,spot}}", f"hydra.run.dir={tmp_path / 'r'}"])
         err = capsys.readouterr().err
         assert "spot H100 is priced per gpu_h, expected a price per" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "unit"),
+    [
+        ("fleet.links.0.usd_per_gb=${usd:aws,us-east-1,storage}", "gb for usd_per_gb"),
+        ("+fleet.sites.1.pools.0.price={_target_:hcsim.series.Series,beyond:hold,time_s:[0],"
+         "value:[${usd:aws,us-east-1,storage}]}", "gpu_h for price"),
+        ("fleet.tariffs=[{_target_:hcsim.fleet.Tariff,name:t,tiers:[[.inf,${usd:aws,us-east-1,storage}]]}]",
+         "gb for tiers"),
+    ],
+    ids=["link", "series", "tier"],
+)  # fmt: skip
+def test_a_price_of_another_unit_is_refused_inside_a_series_and_for_egress(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, more: str, unit: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "fleet=hybrid", more, f"hydra.run.dir={tmp_path / 'r'}"])
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and err.count("\n") == 1
+    assert f"storage is priced per gb_month, expected a price per {unit}" in err
 
 
 def test_a_site_in_a_region_that_its_cloud_does_not_have() -> None:

@@ -28,6 +28,7 @@ UNPROVED = {
     "cpu_s": "measured by a clock",
     "decide_cpu_s": "measured by a clock",
     "left_out": "what was said of jobs that fit nowhere",
+    "no_route": "what was said of data without a route",
     "trace_left_out": "what the trace holds beside the jobs",
 }
 

@@ -9,6 +9,7 @@ from math import ceil, inf
 from hcsim.audit.base import Now
 from hcsim.audit.shares import NOBODY, Shares
 from hcsim.fleet import Budget, Fleet
+from hcsim.regions import region_of
 
 HOUR_S = 3600.0
 #: What a GPU does: ``lost`` is run time that came to nothing or went into checkpoints, ``off`` that of nodes that are
@@ -66,7 +67,8 @@ class Nodes:
         found = []
         for p, s in enumerate(self.fleet.pool_site):
             here, pool = self.fleet.sites[s], self.pools[p]
-            place = provider in ("", here.provider) and site in ("", here.name) and region in ("", here.region)
+            regions = ("", here.region, region_of(here.provider, here.region))
+            place = provider in ("", here.provider) and site in ("", here.name) and region in regions
             if pool.elastic and place and (not gpu or pool.gpu in gpu.split("|")):
                 found.append(p)
         return found

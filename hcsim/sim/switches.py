@@ -77,13 +77,21 @@ def _no_stock(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
 
 
 def _no_price_changes(fleet: Fleet, jobs: Jobs) -> tuple[Fleet, Jobs]:
-    """Prices stay at the mean of their series."""
+    """Prices stay at their mean from 0 to the last arrival and as long again as the longest job takes, or as all the
+    work would on the whole fleet, whichever is longer.
+
+    Raises:
+        InputError: a price that is not known for so long, and stops.
+    """
+    last_s = float(jobs.arrival_s.max(initial=0.0))
+    left_s = float((jobs.duration_s * jobs.gpus).sum()) / fleet.gpus
+    end_s = last_s + max(left_s, float(jobs.duration_s.max(initial=0.0)))
 
     def change(pool: NodePool) -> NodePool:
         if pool.price is None:
             return pool
-        mean = float(pool.price.integral(np.array([pool.price.end_s]))[0] / (pool.price.end_s or 1.0))
-        return dataclasses.replace(pool, price=None, usd_per_gpu_h=mean or pool.price.at(0.0))
+        mean = float(pool.price.integral(np.array([end_s]))[0] / end_s) if end_s else pool.price.at(0.0)
+        return dataclasses.replace(pool, price=None, usd_per_gpu_h=mean)
 
     return _pools(fleet, change), jobs
 

@@ -18,7 +18,7 @@ from hcsim.series import Series
 from hcsim.sim import Simulation
 from hcsim.state import State
 from hcsim.strategy import AnyStrategy
-from tests.properties.worlds import World, worlds
+from tests.properties.worlds import World, limiting, worlds
 
 TIMES = np.arange(8) * 250.0
 
@@ -99,7 +99,8 @@ def rich_worlds(draw: Any) -> Rich:
         outages.append(Outage("link", f"{link.source} -> {link.target}", ((100.0, 300.0), (600.0, 1500.0))))
     fleet = Fleet(
         tuple(sites), links, tariffs=(tariff,), outages=tuple(outages),
-        quotas=(Quota(draw(st.sampled_from((4, 8))), provider=sites[0].provider),) if draw(st.booleans()) else (),
+        quotas=limiting(Quota(draw(st.sampled_from((4, 8))), provider=sites[0].provider), sites)
+        if draw(st.booleans()) else (),
         budgets=(Budget(draw(st.sampled_from((0.5, 2.0))), 1000.0),) if draw(st.booleans()) else (),
     )  # fmt: skip
     stall_s = np.where(np.isfinite(world.jobs.checkpoint_interval_s), draw(st.sampled_from((0.0, 7.0))), 0.0)

@@ -191,9 +191,12 @@ def test_more_than_the_quota() -> None:
     assert found.row in asked and found.what == "quota c"
     assert (found.value, found.limit) == ("12 GPUs rented", "at most 8")
     sites = world.fleet.sites
-    bound = (*sites[:1], dataclasses.replace(sites[1], quota_gpus=3), sites[2])
+    zones = [dataclasses.replace(sites[i], provider="aws", region=f"us-east-1{'_ab'[i]}") for i in (1, 2)]
+    found = breach(rows, world.replace(fleet=fleet(sites=(sites[0], *zones), quotas=(Quota(8, region="us-east-1"),))))
+    assert (found.what, found.value) == ("quota us-east-1", "12 GPUs rented")
+    bound = (*sites[:1], dataclasses.replace(sites[1], quota_gpus=4), sites[2])
     found = breach(rows, world.replace(fleet=fleet(sites=bound)))
-    assert found.row == nth(rows, Kind.PROVISIONING, 0, lambda row: 2 <= row["subject"] < 6)
+    assert found.row == nth(rows, Kind.PROVISIONING, 1, lambda row: 2 <= row["subject"] < 6)
     assert found.what == "quota near"
 
 

@@ -28,7 +28,7 @@ from hcsim import (
     on_change,
 )
 from hcsim.books import Status
-from tests.properties.worlds import World, _Dice, worlds
+from tests.properties.worlds import World, _Dice, limiting, worlds
 
 
 def _steps(draw: Any, values: tuple[float, ...]) -> Series:
@@ -93,7 +93,7 @@ def hybrids(draw: Any) -> World:
             windows = ((200.0, 500.0), (900.0, 1000.0)) if draw(st.booleans()) else ()
             mtbf_s = inf if windows else 2000.0
             outages.append(Outage(scope, draw(st.sampled_from(names)), windows, mtbf_s, 200.0))  # type: ignore[arg-type]
-    quotas = (_quota(draw, sites),) if draw(st.booleans()) else ()
+    quotas = limiting(_quota(draw, sites), sites) if draw(st.booleans()) else ()
     fleet = Fleet(sites, links, "hybrid", (tariff,), quotas, (Budget(1e9, 1e9),), tuple(outages))
     jobs = world.jobs
     stall_s = np.where(np.isfinite(jobs.checkpoint_interval_s), draw(st.sampled_from((0.0, 7.0))), 0.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from hypothesis import strategies as st
 
-from hcsim import Fleet, Jobs, Link, NodePool, Plan, Site, Strategy, View, on_change
+from hcsim import Fleet, Jobs, Link, NodePool, Plan, Quota, Site, Strategy, View, on_change
 from hcsim.actions import Allocation
 from hcsim.books import Status
 from hcsim.control import run
@@ -113,14 +113,26 @@ def _pools(draw: Any, name: str) -> NodePool:
     )
 
 
+def limiting(quota: Quota, sites: Sequence[Site]) -> tuple[Quota, ...]:
+    """The quota, at least of a node of what it limits; none where it limits nothing, which a fleet refuses."""
+    least = [
+        pool.gpus_per_node
+        for site in sites
+        for pool in site.pools
+        if pool.elastic and quota.covers(site.provider, site.region, site.name, pool.gpu)
+    ]
+    return (dataclasses.replace(quota, gpus=max(quota.gpus, min(least))),) if least else ()
+
+
 @st.composite
 def fleets(draw: Any) -> Fleet:
     """One to three sites of one or two pools, every site linked to every other."""
     sites = []
     for s in range(draw(st.integers(1, 3))):
         pools = tuple(draw(_pools(f"s{s}p{p}")) for p in range(draw(st.integers(1, 2))))
-        quota = draw(st.sampled_from((None, None, 2, 4, 8)))
-        sites.append(Site(f"s{s}", pools, draw(st.sampled_from(PLACES)), quota_gpus=quota))
+        site = Site(f"s{s}", pools, draw(st.sampled_from(PLACES)))
+        found = limiting(Quota(draw(st.sampled_from((2, 4, 8)))), (site,)) if draw(st.booleans()) else ()
+        sites.append(dataclasses.replace(site, quota_gpus=found[0].gpus) if found else site)
     names = [site.name for site in sites]
     price = draw(st.sampled_from((0.0, 0.09)))
     latency_s = draw(st.sampled_from((0.0, 0.05)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from math import inf
@@ -120,14 +121,14 @@ def test_stock_outs_are_as_frequent_as_they_should_be() -> None:
 @pytest.mark.parametrize(
     ("quota", "most"),
     [
-        (Quota(8, provider="aws"), {"a": 1, "b": 1, "c": 0, "d": 2}),
+        (Quota(8, provider="acme"), {"a": 1, "b": 1, "c": 0, "d": 2}),
         (Quota(8, site="s0"), {"a": 1, "b": 1, "c": 2, "d": 2}),
         (Quota(8, gpu="A100"), {"a": 1, "b": 2, "c": 1, "d": 0}),
-        (Quota(4, provider="aws", gpu="H100"), {"a": 2, "b": 1, "c": 2, "d": 2}),
+        (Quota(4, provider="acme", gpu="H100"), {"a": 2, "b": 1, "c": 2, "d": 2}),
         (Quota(4), {"a": 1, "b": 0, "c": 0, "d": 0}),
         (Quota(8, region="east"), {"a": 1, "b": 1, "c": 2, "d": 0}),
-        (Quota(4, provider="aws", region="east"), {"a": 1, "b": 0, "c": 2, "d": 2}),
-        (Quota(4, provider="aws", region="west", gpu="A100"), {"a": 2, "b": 2, "c": 1, "d": 2}),
+        (Quota(4, provider="acme", region="east"), {"a": 1, "b": 0, "c": 2, "d": 2}),
+        (Quota(4, provider="acme", region="west", gpu="A100"), {"a": 2, "b": 2, "c": 1, "d": 2}),
         (Quota(12, gpu="A100|H100"), {"a": 1, "b": 1, "c": 1, "d": 0}),
         (Quota(4, region="east", gpu="H100|A100"), {"a": 1, "b": 0, "c": 2, "d": 0}),
     ],
@@ -151,9 +152,9 @@ def four_pools(*quotas: Quota) -> Fleet:
         return NodePool(name, gpu, 4, 2, 4.0, **rented)  # type: ignore[arg-type]
 
     sites = (
-        Site("s0", (pool("a", "A100"), pool("b", "H100")), provider="aws", region="east"),
-        Site("s1", (pool("c", "A100"),), provider="aws", region="west"),
-        Site("s2", (pool("d", "A100"),), provider="gcp", region="east"),
+        Site("s0", (pool("a", "A100"), pool("b", "H100")), provider="acme", region="east"),
+        Site("s1", (pool("c", "A100"),), provider="acme", region="west"),
+        Site("s2", (pool("d", "A100"),), provider="other", region="east"),
     )
     return Fleet(sites, quotas=quotas)
 
@@ -161,16 +162,57 @@ def four_pools(*quotas: Quota) -> Fleet:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"provider": "azws"}, "quota azws: no provider 'azws'; did you mean 'aws'?"),
+        ({"provider": "acmme"}, "quota acmme: no provider 'acmme'; did you mean 'acme'?"),
         ({"region": "wets"}, "quota wets: no region 'wets'; did you mean 'west'?"),
         ({"region": "west", "gpu": "A100|H10"}, "quota west/A100|H10: no gpu 'H10'; did you mean 'H100'?"),
         ({"gpu": "A100|"}, "quota A100|: gpu is 'A100|', expected GPU types with | between them"),
-        ({"provider": "gcp", "region": "west"}, "quota gcp/west: no pool is all of that, so it limits nothing"),
+        (
+            {"provider": "other", "region": "west"},
+            "quota other/west: no rented pool is all of that, so gpus limits nothing",
+        ),
     ],
 )
 def test_a_quota_of_what_is_not_there_is_refused(options: dict[str, str], said: str) -> None:
     with pytest.raises(InputError, match=re.escape(said)):
         four_pools(Quota(8, **options))
+
+
+def test_a_quota_that_could_never_bar_or_never_let_anything_be_rented_is_refused() -> None:
+    own = Site("own", (NodePool("o", "A100", 8, 1),))
+    with pytest.raises(InputError, match="quota own: no rented pool is all of that, so gpus limits nothing"):
+        Fleet((own, *four_pools().sites), quotas=(Quota(8, site="own"),))
+    with pytest.raises(InputError, match="site 'own': no rented pool is all of that, so quota_gpus limits nothing"):
+        Fleet((dataclasses.replace(own, quota_gpus=8),))
+    with pytest.raises(
+        InputError, match="quota A100: gpus is 3, expected at least 4, a node of what it limits; what may"
+    ):
+        four_pools(Quota(3, gpu="A100"))
+    with pytest.raises(InputError, match="site 's1': quota_gpus is 3, expected at least 4, a node of what it limits"):
+        Fleet((dataclasses.replace(four_pools().sites[1], quota_gpus=3),))
+    small = NodePool("e", "A100", 2, 1, 4.0, "on_demand")
+    Fleet((*four_pools().sites, Site("s3", (small,))), quotas=(Quota(3, gpu="A100"),))  # room for the small one
+
+
+def test_a_quota_of_a_region_counts_what_is_rented_in_its_zones() -> None:
+    """AWS names a zone as its region and a letter, Google after a dash."""
+    for provider, zones, region in (
+        ("aws", ("us-east-1a", "us-east-1b", "us-east-2a"), "us-east-1"),
+        ("gcp", ("us-central1-a", "us-central1", "us-east1-b"), "us-central1"),
+    ):
+        sites = tuple(
+            Site(zone, (NodePool(zone, "A100", 4, 2, 4.0, "on_demand", idle_release_s=1e9),), "us", provider, "cloud",
+                 region=zone)
+            for zone in zones
+        )  # fmt: skip
+        fleet = Fleet(sites, quotas=(Quota(8, region=region),))
+        acts = [(float(turn), "provision", p, 1) for turn in range(2) for p in range(3)]
+        log = play(script(*acts), fleet, jobs((0.0, 1.0, 1)))
+        rows = log.array()
+        up = [fleet.node_pool[n] for n in rows["subject"][rows["kind"] == Kind.NODE_UP]]
+        assert [up.count(p) for p in range(3)] == [1, 1, 2]
+        assert [found[2:] for found in refusals(log)] == [(0, Rule.QUOTA), (1, Rule.QUOTA)]
+    with pytest.raises(InputError, match="site 's': provider 'AWS' unknown; did you mean 'aws'"):
+        Site("s", (NodePool("p", "A100", 4, 2),), provider="AWS", kind="cloud", region="us-central1")
 
 
 # -- idle nodes ------------------------------------------------------------------------------------------------------

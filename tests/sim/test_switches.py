@@ -162,6 +162,18 @@ def test_reclaims_and_stock_are_switched_apart() -> None:
     assert always["reclaims"] > 0  # those at random are no matter of stock
 
 
+def test_without_price_changes_the_mean_is_of_what_would_have_held() -> None:
+    """The last of twelve jobs comes at 550 s, and 16 GPUs for 400 s take ten GPUs 640 s, longer than one job."""
+    means = {"hold": (2.0 * 300 + 6.0 * 890) / 1190, "wrap": (2.0 * 600 + 6.0 * 590) / 1190}  # rounds of 100 + 100 s
+    for beyond, mean in means.items():
+        times = [0.0, 300.0] if beyond == "hold" else [0.0, 100.0]
+        price = Series(times, [2.0, 6.0], beyond=beyond)  # type: ignore[arg-type]
+        flat, _ = without(fleet(rent={"price": price}), work(), ["price_changes"])
+        assert flat.pools[1].price is None and flat.pools[1].usd_per_gpu_h == pytest.approx(mean)
+    with pytest.raises(InputError, match=r"^pool 'rent': price: series ends at 900 s and the run goes on; set beyond"):
+        without(fleet(rent={"price": Series([0.0, 300.0], [2.0, 6.0], 900.0)}), work(), ["price_changes"])
+
+
 def test_without_commitments_only_the_bill_changes() -> None:
     """Reserved nodes stand outside the quota of 2 GPUs and the budget, whether committed to or not."""
     bounds = {"quotas": (Quota(2),), "budgets": (Budget(0.2, 1e6),)}
