@@ -28,7 +28,7 @@ def played(name: str, folder: Path, *more: str) -> Path:
 
 
 def test_every_fleet_has_an_experiment() -> None:
-    for fleet in choices()["fleet"]:
+    for fleet in set(choices()["fleet"]) - {"gavel"}:  # which is for a reproduction
         name = OF_FLEET.get(fleet, fleet)
         assert {"override /fleet": fleet} in OmegaConf.load(CONF / "experiment" / f"{name}.yaml").defaults
 

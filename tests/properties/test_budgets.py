@@ -116,7 +116,7 @@ def test_budgets_do_bind_in_these_worlds() -> None:
     """Renting is refused, nodes are stopped with jobs on them, and jobs save their work before."""
     found = {"refused": 0, "stopped": 0, "lost": 0}
 
-    @settings(max_examples=60, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=300, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(bounded(), strategies)
     def count(world: World, strategy: Adversary | Fuzz) -> None:
         rows = world.run(strategy).array()
