@@ -381,5 +381,5 @@ def summarize(rows: Rows, jobs: Jobs, fleet: Fleet, ledger: Ledger | None = None
         "fairness_ftf_p99": quantile(rho, 0.99),
         "events": len(rows),
         "decisions": int(count[Kind.WAKE]),
-        **({"fallbacks": int(count[Kind.FELL_BACK])} if count[Kind.FELL_BACK] else {}),
+        "fallbacks": int(count[Kind.FELL_BACK]),
     }

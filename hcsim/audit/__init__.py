@@ -48,7 +48,7 @@ class Audit:
         self.data = Data(now, fleet, jobs, live, lambda job, on: self.lives.staging(job, on))
         self.lives = Lives(now, fleet, jobs, perf or Perf(), self.nodes, self.data, live)
         self._wakes = 0
-        self.refusals = 0
+        self.refusals = self.fallbacks = 0
         self._series: list[tuple[float, int, int, float, Iterator[tuple[float, float]]]] = []
         if scheduled and not live:
             self._schedule()
@@ -194,6 +194,7 @@ class Audit:
             Kind.IDLE: lambda n, *_: node_(n),
             Kind.WAKE: self._wake,
             Kind.REFUSED: lambda *_: self._refused(),
+            Kind.FELL_BACK: lambda *_: self._fell_back(),
         }
 
     def _number(self, what: str, number: int, count: int) -> int:
@@ -217,6 +218,9 @@ class Audit:
 
     def _refused(self) -> None:
         self.refusals += 1
+
+    def _fell_back(self) -> None:
+        self.fallbacks += 1
 
     def _releasing(self, node: int) -> None:
         if self.nodes.jobs_on[node]:

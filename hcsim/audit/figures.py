@@ -124,6 +124,7 @@ def figures(audit: Audit, table: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
         "preemptions": int(table["preemptions"].sum()),
         "migrations": int(table["migrations"].sum()),
         "refusals": audit.refusals,
+        "fallbacks": audit.fallbacks,
         "residency_violations": 0,  # one is a breach
         "fairness_ftf_p99": _quantile(rho, 0.99),
         "events": audit.rows,
