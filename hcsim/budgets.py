@@ -169,7 +169,8 @@ class Budgets:
             most = sum(self._pools[p].nodes * (capacity.first_usd[p] + 2 * self._step_usd[p]) for p in scope)
             rate = sum(self._pools[p].nodes * self._step_usd[p] / self._pools[p].billing_s for p in scope)
             spare = capacity.purse_usd[i] - most
-            lasts_s = spare / rate if rate and spare > 0.0 else (inf if spare >= 0.0 else -inf)
+            # none to spare lasts no time, unless nothing is spent: a period that is not looked into would overspend
+            lasts_s = -inf if spare < 0.0 or (rate and not spare) else spare / rate if rate else inf
             quiet_s = min(quiet_s, end_s, t + lasts_s)
             self._spare_usd[i], self._rate[i] = spare, rate
         self._quiet_s, self._filled_s = quiet_s, t
