@@ -305,7 +305,7 @@ class Accountant:
             self.copies[subject, node] = value
         elif kind == Kind.EVICTED:
             del self.copies[subject, node]
-        elif kind == Kind.TRANSFERRED:
+        elif kind in (Kind.TRANSFERRED, Kind.METERED):
             tariff = self.fleet.tariff_of[node, int(detail)]
             key = (tariff.name, int(t // BILLING_MONTH_S))
             before = self.moved.get(key, 0.0)
@@ -411,7 +411,7 @@ def held_against(fleet: Fleet, work: Jobs, rows: Any) -> None:
     assert (held_h * 3600 >= np.bincount(each.job, ran_s, minlength=len(work)) - 1e-6).all()
     out = ledger.of("egress")
     gb_bytes = np.array([fleet.tariff_of[pair].gb_bytes for pair in fleet.links_by_sites])
-    carried = rows["value"][rows["kind"] == Kind.TRANSFERRED].sum()
+    carried = rows["value"][np.isin(rows["kind"], [Kind.TRANSFERRED, Kind.METERED])].sum()
     assert (ledger.quantity[out] * gb_bytes[ledger.link[out]]).sum() == pytest.approx(carried)
     frame = ledger.frame(fleet, work)
     assert frame["usd"].sum() == pytest.approx(ledger.total_usd)
