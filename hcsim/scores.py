@@ -163,10 +163,11 @@ class NodeTable:
         self.up[:] = as_built
         self.gpu_milli[:] = np.where(np.arange(self.gpu_milli.shape[1]) < self.gpus[:, None], 1000, 0)
         changed = (np.frombuffer(capacity.up, np.uint8) != as_built) | (capacity.free != self.gpus * as_built)
-        if capacity.track_host:
-            for column, name in ((self.cpus_milli, "cpus"), (self.ram_bytes, "ram")):
+        for column, name in ((self.cpus_milli, "cpus"), (self.ram_bytes, "ram")):
+            column[:] = whole = np.array(getattr(capacity, f"{name}_of_pool"))[self.pool]
+            if capacity.track_host:  # else nobody asks for any, now or later; which of the two must not be seen
                 column[:] = getattr(capacity, name)
-                changed |= column != np.array(getattr(capacity, f"{name}_of_pool"))[self.pool]
+                changed |= column != whole
         for node in np.flatnonzero(changed).tolist():
             self._note(node)
         for allocation in claims.values():
