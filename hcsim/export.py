@@ -22,7 +22,7 @@ import numpy.typing as npt
 from hcsim.events import NAMES, Kind
 from hcsim.metrics import timeline
 from hcsim.model import Fleet, InputError, Jobs
-from hcsim.spells import Rows, by_job, of_kinds, spells
+from hcsim.spells import Rows, claims, of_kinds, spells
 
 if TYPE_CHECKING:
     from io import TextIOBase
@@ -105,13 +105,9 @@ def _us(time_s: Any) -> Any:
 
 def _gpu_slices(rows: Rows, jobs: Jobs, fleet: Fleet) -> Iterator[Event]:
     held = spells(rows, fleet)
-    kinds = [Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED]
-    mine, opens = by_job(of_kinds(rows, *kinds))
-    is_part = mine["kind"] == Kind.PLACED
-    spell_of = (np.cumsum(opens) - 1)[is_part]
-    part, gpu = np.nonzero(mine["value"][is_part].astype(np.int64)[:, None] >> np.arange(16) & 1)
-    spell, node = spell_of[part], mine["node"][is_part].astype(np.int64)[part]
-    milli = mine["detail"][is_part][part]
+    spell, node, mask, milli = claims(rows)
+    part, gpu = np.nonzero(mask[:, None] >> np.arange(16) & 1)
+    spell, node, milli = spell[part], node[part], milli[part]
     started_s = np.where(np.isnan(held.started_s), held.stopped_s, held.started_s)
     edges = np.stack([_us(each) for each in (held.placed_s, started_s, held.stopped_s, held.released_s)], axis=1)
     order = np.lexsort((edges[spell, 0], gpu, node))

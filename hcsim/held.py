@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from hcsim.events import Kind
 from hcsim.fleet import Fleet
-from hcsim.spells import Floats, Rows, Spells, joined, of_jobs, of_kinds, spells_of
+from hcsim.spells import POPCOUNT, Floats, Rows, Spells, claims_of, joined, of_jobs, of_kinds, spells_of
 
 Ints = npt.NDArray[np.int64]
-_POPCOUNT = np.array([mask.bit_count() for mask in range(1 << 16)], np.int64)
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def held(rows: Rows, fleet: Fleet, up: Stretches, end_s: float) -> Held:
     count = 0
     for mine, opens in of_jobs(rows):
         ran.append(spells_of(mine, opens, fleet, end_s))
-        claims.append(_parts(mine, opens, count))
+        claims.append(claims_of(mine, opens, count))
         count += len(ran[-1][0])
     each = Spells(*joined(ran))
     started = np.where(np.isnan(each.started_s), np.inf, each.started_s)
@@ -125,16 +124,8 @@ def held(rows: Rows, fleet: Fleet, up: Stretches, end_s: float) -> Held:
     if drains.any():
         columns = _behind_drains(columns, each, started, drains)
     spell, node, mask, milli, stretch, since, until = columns
-    gpus = _POPCOUNT[mask] * milli / 1000.0
+    gpus = POPCOUNT[mask] * milli / 1000.0
     return Held(spell, each.job[spell], node, gpus, since, until, started[spell], stretch)
-
-
-def _parts(mine: Rows, opens: npt.NDArray[np.bool_], first: int) -> list[Any]:
-    """Spell (numbered from ``first``), node, mask of GPUs and milli-GPU of each claim, one row per node."""
-    is_part = mine["kind"] == Kind.PLACED
-    spell = (np.cumsum(opens) + (first - 1))[is_part]
-    part = np.compress(is_part, mine)
-    return [spell, part["node"].astype(np.int64), part["value"].astype(np.int64), part["detail"].copy()]
 
 
 def _behind_drains(

@@ -15,7 +15,7 @@ from hcsim.events import KINDS, Kind
 from hcsim.ledger import Ledger, bill
 from hcsim.model import Fleet, Jobs
 from hcsim.power import Energy, energy
-from hcsim.spells import Floats, Rows, Spells, by_job, of_kinds, spells, with_shrunk_claims
+from hcsim.spells import Floats, Rows, Spells, claims, of_kinds, spells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,13 +224,9 @@ _Drain = tuple[float, float, int]
 
 def _parts(rows: Rows, spells_: int) -> list[list[_Part]]:
     """What each spell holds, node by node."""
-    mine, opens = by_job(
-        of_kinds(with_shrunk_claims(rows), Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.LOST, Kind.SHRUNK)
-    )
-    is_part = mine["kind"] == Kind.PLACED
     parts: list[list[_Part]] = [[] for _ in range(spells_)]
-    for spell, row in zip((np.cumsum(opens) - 1)[is_part].tolist(), mine[is_part].tolist(), strict=True):
-        parts[spell].append((row[3], int(row[4]), row[5]))
+    for spell, *part in zip(*(column.tolist() for column in claims(rows)), strict=True):
+        parts[spell].append(tuple(part))
     return parts
 
 

@@ -18,7 +18,8 @@ Floats = npt.NDArray[np.float64]
 _OF_SPELLS = (Kind.PLACED, Kind.STARTED, Kind.DRAINING, Kind.PREEMPTED, Kind.LOST, Kind.FINISHED, Kind.SHRUNK)
 #: So many rows are looked at together, so that what is made of them on the way stays small and near.
 _BLOCK_ROWS = 1 << 16
-_POPCOUNT = np.array([mask.bit_count() for mask in range(1 << 16)], np.int64)
+#: Number of set bits of a GPU mask, as an array.
+POPCOUNT = np.array([mask.bit_count() for mask in range(1 << 16)], np.int64)
 
 
 def of_kinds(rows: Rows, *kinds: Kind) -> Rows:
@@ -87,7 +88,7 @@ def spells_of(mine: Rows, opens: npt.NDArray[np.bool_], fleet: Fleet, end_s: flo
     count = int(opens.sum())
     first = np.flatnonzero(opens)
     part = np.compress(is_part, mine)
-    part_gpus = _POPCOUNT[part["value"].astype(np.int64)] * part["detail"] / 1000.0
+    part_gpus = POPCOUNT[part["value"].astype(np.int64)] * part["detail"] / 1000.0
     gpus = np.bincount(number[is_part], part_gpus, minlength=count).astype(np.float64)
     nan = np.full(count, np.nan)
     out = Spells(
@@ -125,6 +126,24 @@ def spells_of(mine: Rows, opens: npt.NDArray[np.bool_], fleet: Fleet, end_s: flo
     return list(vars(out).values())
 
 
+def claims(rows: Rows) -> list[npt.NDArray[Any]]:
+    """What spells hold, as :func:`claims_of`, of a whole log; spells are numbered as those of :func:`spells`."""
+    blocks, count = [], 0
+    for mine, opens in of_jobs(rows):
+        blocks.append(claims_of(mine, opens, count))
+        count += int(opens.sum())
+    return joined(blocks)
+
+
+def claims_of(mine: Rows, opens: npt.NDArray[np.bool_], first: int) -> list[npt.NDArray[Any]]:
+    """Spell (numbered from ``first``), node, mask of GPUs and milli-GPU of each, one row per node that a spell holds;
+    of what :func:`of_jobs` gave."""
+    is_part = mine["kind"] == Kind.PLACED
+    spell = (np.cumsum(opens) + (first - 1))[is_part]
+    part = np.compress(is_part, mine)
+    return [spell, part["node"].astype(np.int64), part["value"].astype(np.int64), part["detail"].copy()]
+
+
 def with_shrunk_claims(rows: Rows) -> Rows:
     """The rows of a log, each SHRUNK followed by PLACED rows of what the job still holds."""
     at = np.flatnonzero(rows["kind"] == Kind.SHRUNK)
@@ -150,13 +169,8 @@ def with_shrunk_claims(rows: Rows) -> Rows:
     return np.insert(rows, before, np.array(more, rows.dtype))
 
 
-def by_job(mine: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
-    """Rows of jobs, job by job, and which of them open a spell: the first of the PLACED rows that stand together."""
-    mine = mine.take(np.argsort(mine["subject"], kind="stable"))
-    return mine, _opens(mine)
-
-
 def _opens(mine: Rows) -> npt.NDArray[np.bool_]:
+    """Which rows open a spell: the first of the PLACED rows of a job that stand together."""
     is_part = mine["kind"] == Kind.PLACED
     job, time = mine["subject"], mine["time_s"]
     opens: npt.NDArray[np.bool_] = (

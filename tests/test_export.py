@@ -15,6 +15,7 @@ import pytest
 
 from hcsim import Experiment, Fleet, InputError, Jobs
 from hcsim.estimators import Oracle
+from hcsim.events import Kind
 from hcsim.experiment import Result
 from hcsim.export import MOST_S, trace_events, write_trace
 from hcsim.strategies.cheapest_fit import CheapestFit
@@ -104,6 +105,28 @@ def test_the_format_is_kept_and_gpu_seconds_add_up(result: Result) -> None:
     assert got.sum(axis=1).to_dict() == pytest.approx(held["gpu_s"].to_dict(), rel=1e-6, abs=1e-3)
     ran = held["run_s"] * held["gpus"]
     assert got["running"].to_dict() == pytest.approx(ran.to_dict(), rel=1e-6, abs=1e-3)
+
+
+def test_jobs_that_shrink_are_drawn_with_what_they_hold() -> None:
+    n, rng = 60, np.random.default_rng(3)
+    gpus = rng.integers(1, 25, n)
+    elastic = Jobs.build(
+        arrival_s=np.sort(rng.uniform(0, 40_000, n)),
+        duration_s=rng.uniform(500, 6000, n),
+        gpus=gpus,
+        min_gpus=np.maximum(gpus // 4, 1),
+        max_gpus=gpus,
+        checkpoint_interval_s=np.full(n, 600.0),
+        restart_s=np.full(n, 20.0),
+    )
+    fleet = owned(3, mtbf_s=15_000.0, repair_s=600.0)
+    result = Experiment(fleet, elastic, FirstFit(), Oracle(), seed=4).run()
+    rows = result.log.array()
+    assert (rows["kind"] == Kind.SHRUNK).sum() > 5
+    events = list(trace_events(rows, result.jobs, result.fleet))
+    checked(events)
+    held = result.table.set_index("id")["gpu_s"]
+    assert seconds(events).sum(axis=1).to_dict() == pytest.approx(held[held > 0].to_dict(), rel=1e-6, abs=1e-3)
 
 
 def test_what_happens_beside_is_there(result: Result, request: pytest.FixtureRequest) -> None:
