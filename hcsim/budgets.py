@@ -6,10 +6,9 @@ from math import ceil, inf, nextafter
 
 from hcsim.capacity import Capacity
 from hcsim.fleet import Budget, Fleet
+from hcsim.tariff import STARTED
 
 HOUR_S = 3600.0
-#: A step of billing has begun once more than this share of it is over, as for the bill: times are sums of floats.
-STARTED = 1e-6
 
 
 class Budgets:
@@ -38,11 +37,11 @@ class Budgets:
         self._now = 0.0
         self.foreseen_s = 0.0  # since when it has been known how long they last
         self._quiet_s = -inf  # until when no budget can keep anything from being rented, or up
-        self._spare_usd = [0.0] * len(
-            fleet.budgets
-        )  # when that was found out, at ``_filled_s``: what was left even then,
-        self._rate = [0.0] * len(fleet.budgets)  # and what a second costs with all nodes up
-        self._filled_s = 0.0
+        # when that was found out, at ``_filled_s``: what was left even then, and what a second costs with all nodes up
+        self._spare_usd, self._rate, self._filled_s = [0.0] * len(fleet.budgets), [0.0] * len(fleet.budgets), 0.0
+        self._least_s = [  # how long a node of each pool is paid for at least
+            ceil(pool.min_billing_s / pool.billing_s - STARTED) * pool.billing_s for pool in fleet.pools
+        ]
         self._ends: list[float] = []
         self._prices()
         self._fill()
@@ -81,10 +80,10 @@ class Budgets:
 
     def _prices(self) -> None:
         """What a step of a node costs, and what has to be there to rent one."""
-        self._step_usd, self._least_s = [], []
-        for pool, usd in zip(self._pools, self._price_usd, strict=True):
-            self._step_usd.append(pool.billing_s * pool.gpus_per_node * usd / HOUR_S)
-            self._least_s.append(ceil(pool.min_billing_s / pool.billing_s - STARTED) * pool.billing_s)
+        self._step_usd = [
+            pool.billing_s * pool.gpus_per_node * usd / HOUR_S
+            for pool, usd in zip(self._pools, self._price_usd, strict=True)
+        ]
         self._capacity.first_usd = [
             max(least_s / pool.billing_s, 1.0) * usd
             for pool, usd, least_s in zip(self._pools, self._step_usd, self._least_s, strict=True)

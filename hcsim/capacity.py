@@ -195,6 +195,12 @@ class Capacity:
         cpus, ram = self.host[c]
         return self.cpus[node] >= -(-cpus // nodes) and self.ram[node] >= -(-ram // nodes)
 
+    def gpu_milli(self, node: int) -> list[int]:
+        """Thousandths of each GPU of a node that can be claimed now."""
+        p, mask = self.pool_of[node], self.mask[node]
+        shared = self.shared[p]
+        return [1000 if mask >> gpu & 1 else shared.get((node, gpu), 0) for gpu in range(self.size[p])]
+
     def holds(self, allocation: Allocation, c: int) -> bool:
         """Whether every GPU of an allocation, and the CPUs and RAM of demand class ``c``, can be claimed now."""
         if self.track_host and not all(self.host_fits(node, c, len(allocation)) for node, _, _ in allocation):

@@ -10,10 +10,9 @@ from hcsim.events import Kind
 from hcsim.fleet import Fleet, NodePool
 from hcsim.held import Held, Ints, Stretches, last_before
 from hcsim.spells import Floats, Rows, of_kinds
+from hcsim.tariff import STARTED
 
 HOUR_S = 3600.0
-#: A step of billing has begun once more than this share of it is over: times are sums of floats.
-STARTED = 1e-6
 
 
 def steps(pool: NodePool, seconds: Any) -> Any:

@@ -180,10 +180,8 @@ class NodeTable:
 
     def _read(self, node: int) -> None:
         capacity = self._capacity
-        p, mask = capacity.pool_of[node], capacity.mask[node]
-        shared = capacity.shared[p]
-        for gpu in range(capacity.size[p]):
-            self.gpu_milli[node, gpu] = 1000 if mask >> gpu & 1 else shared.get((node, gpu), 0)
+        left = capacity.gpu_milli(node)
+        self.gpu_milli[node, : len(left)] = left
         if capacity.track_host:
             self.cpus_milli[node] = capacity.cpus[node]
             self.ram_bytes[node] = capacity.ram[node]

@@ -1,4 +1,4 @@
-"""Egress prices by volume, the way clouds bill them."""
+"""How clouds bill: egress prices by volume, months, steps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from hcsim.errors import in_bounds, require
 GB = 1e9
 #: A billing month: the 730 hours that cloud price lists count with.
 BILLING_MONTH_S = 730 * 3600.0
+#: A step of billing has begun once more than this share of it is over: times are sums of floats.
+STARTED = 1e-6
 
 
 @dataclass(frozen=True)

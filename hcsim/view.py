@@ -253,10 +253,7 @@ class View:
 
     def gpu_milli(self, node: int) -> list[int]:
         """Thousandths of each GPU of a node that can be claimed now."""
-        capacity = self._books.capacity
-        p, mask = capacity.pool_of[node], capacity.mask[node]
-        shared = capacity.shared[p]
-        return [1000 if mask >> gpu & 1 else shared.get((node, gpu), 0) for gpu in range(capacity.size[p])]
+        return self._books.capacity.gpu_milli(node)
 
     def pool_free_gpus(self, pool: int) -> int:
         """Whole GPUs that can be claimed on nodes of a pool that are on."""

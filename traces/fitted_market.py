@@ -14,8 +14,8 @@ from hcsim.traces._twins import AvailabilityFigures, PriceFigures, table
 
 
 @dataclass(frozen=True)
-class FittedAvailability(Source):
-    """Nodes that can be had, at each tick: a draw from a fitted table. Times count from 0.
+class _Fitted(Source):
+    """A market drawn from a fitted table. Times count from 0.
 
     Args:
         path: a table of your own, instead of ``of``.
@@ -25,19 +25,31 @@ class FittedAvailability(Source):
         seed: whose draws.
     """
 
-    kind = "availability"
-
-    of: str = "spot_aws_v100"
+    of: str = ""
     place: str = "zone"
     span_s: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _span(self.span_s)
+        if not 0 <= self.span_s < float("inf"):
+            raise InputError(f"span_s is {self.span_s}, expected a finite number >= 0 (0: as the original)")
 
     def table(self) -> Table:
         """Drawn anew: that is faster than a cache."""
         return self.read()
+
+    @property
+    def _named(self) -> str:
+        return f"twin of {self.path or self.of} at {self.place} (seed {self.seed})"
+
+
+@dataclass(frozen=True)
+class FittedAvailability(_Fitted):
+    """Nodes that can be had, at each tick; see :class:`_Fitted` for the arguments."""
+
+    kind = "availability"
+
+    of: str = "spot_aws_v100"
 
     def read(self) -> Table:
         """A row per tick.
@@ -79,7 +91,7 @@ class FittedAvailability(Source):
                 "nodes": nodes,
                 "gpus": np.full(ticks, figures.gpus),
             },
-            _source(self),
+            self._named,
             np.arange(1, ticks + 1),
         )
 
@@ -97,30 +109,12 @@ def _shares(figures: AvailabilityFigures, states: list[int]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class FittedPrices(Source):
-    """A price as it changes: a draw from a fitted table. Times count from 0.
-
-    Args:
-        path: a table of your own, instead of ``of``.
-        of: a table that ships with the project (``traces/twins``).
-        place: what to call the zone; each has draws of its own.
-        span_s: how long (0: as the original).
-        seed: whose draws.
-    """
+class FittedPrices(_Fitted):
+    """A price as it changes; see :class:`_Fitted` for the arguments."""
 
     kind = "prices"
 
     of: str = "price_aws_v100"
-    place: str = "zone"
-    span_s: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _span(self.span_s)
-
-    def table(self) -> Table:
-        """Drawn anew: that is faster than a cache."""
-        return self.read()
 
     def read(self) -> Table:
         """A row per change, the first at 0.
@@ -155,15 +149,6 @@ class FittedPrices(Source):
                 "market": np.full(n, figures.market),
                 "usd_per_h": usd,
             },
-            _source(self),
+            self._named,
             np.arange(1, n + 1),
         )
-
-
-def _span(span_s: float) -> None:
-    if not 0 <= span_s < float("inf"):
-        raise InputError(f"span_s is {span_s}, expected a finite number >= 0 (0: as the original)")
-
-
-def _source(twin: FittedAvailability | FittedPrices) -> str:
-    return f"twin of {twin.path or twin.of} at {twin.place} (seed {twin.seed})"
