@@ -46,6 +46,6 @@ def mean_s(model: Crashes, gpus: npt.NDArray[Any]) -> npt.NDArray[np.float64] | 
     if isinstance(model, Mapping):
         size = np.array(sorted(model), np.float64)
         known = np.log([model[int(each)] for each in size])
-        out: npt.NDArray[np.float64] = np.exp(np.interp(np.log(gpus), np.log(size), known))
+        out: npt.NDArray[np.float64] = np.exp(np.interp(np.log(np.maximum(gpus, 1)), np.log(size), known))
         return out
     return None if model == inf else np.full(len(gpus), float(model))

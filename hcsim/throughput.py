@@ -137,6 +137,11 @@ class TableSpeeds(Speeds):
         self._relative: list[list[float]] = []
         self._reference: list[float] = []
         for model, gpus in self._names:
+            if not gpus:  # without GPUs it is in no table: CPUs are taken to be alike
+                for column in (self.iterations, self._relative):
+                    column.append([1.0] * len(self._types))
+                self._reference.append(1.0)
+                continue
             base = self._table.get((model, perf.reference, gpus, False), 0.0)
             if base <= 0 and (perf.missing == "error" or (model, perf.reference, gpus, False) in self._table):
                 raise InputError(self._lacks(model, gpus, perf.reference, "and the jobs' run times refer to it"))

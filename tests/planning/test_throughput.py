@@ -54,6 +54,10 @@ def test_a_job_runs_as_fast_as_its_model_was_measured() -> None:
     assert ends(jobs(("a", 1)), fleet(("K80", 1, 1))) == [2400.0]  # 2,400 iterations, one a second
 
 
+def test_a_job_without_gpus_is_in_no_table() -> None:
+    assert ends(jobs(("a", 0), ("a", 1), cpus=[1.0, 1.0]), fleet(("K80", 1, 1))) == [600.0, 2400.0]
+
+
 def test_a_spread_gang_takes_its_own_row() -> None:
     assert ends(jobs(("a", 2)), fleet(("V100", 2, 1))) == [600.0]
     speeds = PERF.speeds(fleet(("V100", 2, 2)), jobs(("a", 2)))

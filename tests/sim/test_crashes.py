@@ -72,6 +72,7 @@ def test_a_table_by_gang_size_is_interpolated_between_logarithms() -> None:
     assert found is not None
     expected = [59036.0, 59036.0, 39200.0, 28450.0, 28450.0, sqrt(39200.0 * 28450.0)]
     assert found.tolist() == pytest.approx(expected)
+    assert mean_s(TABLE, np.array([0])) == mean_s(TABLE, np.array([1]))  # a job without GPUs is as the smallest
     assert mean_s(inf, np.array([1])) is None and mean_s(9.0, np.array([1, 8])).tolist() == [9.0, 9.0]  # type: ignore[union-attr]
 
 
